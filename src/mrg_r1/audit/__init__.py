@@ -1,0 +1,1 @@
+"""The audit page: a pure function of a run's files."""

@@ -1,0 +1,1 @@
+"""Studies: loaders, drawn studies, and images."""

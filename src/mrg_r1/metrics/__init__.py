@@ -1,0 +1,1 @@
+"""Scores: clinical efficacy and its intervals."""

@@ -1,0 +1,1 @@
+"""Policies: the tiny VLM, loading, and generation."""

@@ -1,0 +1,1 @@
+"""Rewards: completions in, one number each out, as TRL calls them."""
