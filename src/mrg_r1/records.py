@@ -58,6 +58,22 @@ class SampledCompletion:
 
 
 @dataclass(frozen=True, slots=True)
+class Reading:
+    """What the labeler read in one report; a line of `readings.jsonl`.
+
+    `system` is 'reference' for the references, else the name used in `evaluation.json`.
+    `statuses` are 14 CheXbert classes in head order; `reward` is the run's total reward in
+    [0, 1] and `ccs` the cosine of eq. 5 in [-1, 1], both 1.0 for the references.
+    """
+
+    id: str
+    system: str
+    statuses: tuple[int, ...]
+    ccs: float
+    reward: float
+
+
+@dataclass(frozen=True, slots=True)
 class Score:
     """A number per set of reports with its 95 % interval; `signature` says how it was made."""
 
