@@ -1,0 +1,57 @@
+"""The numbers of a policy: its size, its adapter, and how it writes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class TinyConfig:
+    """The numbers of a tiny Qwen2.5-VL.
+
+    `pixels` is the side of the square whose area every image is resized to; with patch size p an
+    image becomes about (pixels / 2p)^2 tokens of the prompt.
+    """
+
+    vision_depth: int = 4
+    vision_width: int = 128
+    text_layers: int = 4
+    text_width: int = 192
+    heads: int = 4
+    pixels: int = 112
+    patch: int = 14
+    vocabulary: int = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class LoraSettings:
+    """Low-rank adaptation; the defaults are section IV-B of the paper.
+
+    `targets` are the attention and MLP projections. `vision` also adapts the image tower, whose
+    MLP projections carry the same names in Qwen2.5-VL.
+    """
+
+    rank: int = 128
+    alpha: int = 256
+    dropout: float = 0.05
+    targets: tuple[str, ...] = (
+        "q_proj",
+        "k_proj",
+        "v_proj",
+        "o_proj",
+        "gate_proj",
+        "up_proj",
+        "down_proj",
+    )
+    vision: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How completions are written outside training; temperature 0 is greedy decoding."""
+
+    max_new_tokens: int = 256
+    temperature: float = 0.0
+    top_p: float = 1.0
+    batch_size: int = 32
+    seed: int = 0
