@@ -1,0 +1,116 @@
+"""The clinical reward: margin CheXbert cosine similarity (MCCS), section III-B2."""
+
+from __future__ import annotations
+
+import warnings
+from collections import ChainMap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from mrg_r1.completion import parse
+from mrg_r1.errors import ConfigError, DataError
+from mrg_r1.findings import Labels
+from mrg_r1.labelers import Labeler
+from mrg_r1.metrics.cosine import Floats, ccs, mccs, signed
+from mrg_r1.rewards import Completion, check_lengths, texts_of
+
+
+@dataclass(frozen=True)
+class MccsReward:
+    """MCCS of each completion's report part with its reference (eqs. 3 to 6), in [0, 1].
+
+    Only the report part is read; a completion without one earns 0. The defaults are the paper's
+    but for the margin, which it does not state.
+
+    Attributes:
+        labeler: reads the 13 findings in reports and references.
+        margin: m of eq. 6, in (-1, 1); below 0 a report that says nothing is paid.
+        both_empty: the cosine, in [0, 1], of two zero vectors; 0 in the paper, where a reference
+            without labels gives every candidate 0 and so no clinical signal. The share of such
+            references in a batch goes to TRL's log as `mccs/blank_reference`.
+        negative_weight: negatives become minus this in eq. 3, in [0, 1]; 1 in the paper, where a
+            template of negatives earns most of the reward on normal studies.
+        uncertain: value of an uncertain finding in eq. 3, in [-1, 1]; 1 in the paper, which pays
+            hedging as much as asserting. The cosine ignores scale: a lower value shows only
+            beside findings that are certain.
+        prefill: what the chat template already wrote of each completion (some open `<think>`).
+    """
+
+    labeler: Labeler
+    margin: float = 0.3
+    both_empty: float = 0.0
+    negative_weight: float = 1.0
+    uncertain: float = 1.0
+    prefill: str = ""
+    _seen: dict[str, Labels] = field(
+        default_factory=dict[str, Labels], init=False, repr=False, compare=False
+    )
+
+    __name__ = "mccs"
+
+    def __post_init__(self) -> None:
+        if not -1 < self.margin < 1:
+            raise ConfigError(
+                f"mccs: margin is {self.margin}; use a number in (-1, 1), such as 0.3"
+            )
+        for name, low in (("both_empty", 0), ("negative_weight", 0), ("uncertain", -1)):
+            value = getattr(self, name)
+            if not low <= value <= 1:
+                raise ConfigError(f"mccs: {name} is {value}; use a number in [{low}, 1]")
+        if self.margin < 0:
+            warnings.warn(
+                f"mccs: margin {self.margin} is below 0, so a report that says nothing of any "
+                f"finding earns {-self.margin / (1 - self.margin):.3f}",
+                stacklevel=3,
+            )
+
+    @classmethod
+    def paper(cls, labeler: Labeler, margin: float = 0.3) -> MccsReward:
+        """The paper's reward, its corner cases included; the margin is ours to choose."""
+        return cls(labeler, margin, both_empty=0.0, negative_weight=1.0, uncertain=1.0)
+
+    def __call__(
+        self, completions: Sequence[Completion], reference: Sequence[str], **columns: Any
+    ) -> list[float]:
+        """Rewards of the completions, in order.
+
+        Raises:
+            DataError: a reference is empty or not text (with its index), or the references are
+                not as many as the completions.
+        """
+        check_lengths(completions, reference)
+        _check_references(reference)
+        reports = [parse(text, prefill=self.prefill).report for text in texts_of(completions)]
+        labels = self._label(reports, reference)
+        generated = self._vectors([labels[report] for report in reports])  # (n, 13)
+        expected = self._vectors([labels[text] for text in reference])  # (n, 13)
+        blank = ~expected.any(axis=1)  # (n,)
+        if log_metric := columns.get("log_metric"):
+            log_metric("mccs/blank_reference", float(blank.mean()))
+        silent = blank & ~generated.any(axis=1)
+        cosine = np.where(silent, self.both_empty, ccs(generated, expected))
+        written = np.array([report != "" for report in reports])
+        return np.where(written, mccs(cosine, self.margin), 0.0).tolist()
+
+    def _vectors(self, labels: Sequence[Labels]) -> Floats:
+        return signed(labels, uncertain=self.uncertain, negative_weight=self.negative_weight)
+
+    def _label(self, reports: Sequence[str], reference: Sequence[str]) -> Mapping[str, Labels]:
+        """Labels by text: each distinct text once, references once in the reward's life."""
+        texts = dict.fromkeys([*reference, *reports])
+        new = [text for text in texts if text not in self._seen]
+        labels = dict(zip(new, self.labeler.label(new), strict=True))
+        self._seen.update((text, labels[text]) for text in reference if text in labels)
+        return ChainMap(labels, self._seen)
+
+
+def _check_references(reference: Sequence[Any]) -> None:
+    for index, text in enumerate(reference):
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(
+                f"mccs: reference {index} is {'empty' if isinstance(text, str) else 'not text'}; "
+                "leave out studies without a report before training"
+            )
