@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
-from mrg_r1.findings import DISEASES, Labels
+from mrg_r1.findings import DISEASES, FINDINGS, Labels, Status
+from mrg_r1.metrics import Floats
 
 EPSILON = 1e-8
 """Added to each norm (eq. 5), so that a report without labels has cosine 0."""
-
-Floats = NDArray[np.float64]
 
 
 def signed(
@@ -28,9 +26,12 @@ def signed(
     Returns:
         Array (n, 13): positive 1, negative `-negative_weight`, blank 0.
     """
-    values = np.array([0.0, 1.0, -negative_weight, uncertain])  # by Status
+    values = np.zeros(len(Status))
+    values[Status.POSITIVE] = 1.0
+    values[Status.NEGATIVE] = -negative_weight
+    values[Status.UNCERTAIN] = uncertain
     classes = np.array([row.statuses for row in labels], dtype=np.intp)  # (n, 14)
-    return values[classes.reshape(-1, len(DISEASES) + 1)[:, :-1]]
+    return values[classes.reshape(-1, len(FINDINGS))[:, : len(DISEASES)]]
 
 
 def ccs(generated: Floats, reference: Floats) -> Floats:
