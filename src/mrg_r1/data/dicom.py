@@ -1,0 +1,164 @@
+"""A DICOM file as a viewer would show it, in 8 bits.
+
+Stored values go through the modality transform (rescale or LUT), then the VOI transform (the
+first LUT, else the first window), then MONOCHROME1 is inverted (DICOM PS3.3, C.7.6.3.1.2, C.11.1
+and C.11.2).
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from pydicom import Dataset, dcmread  # pyright: ignore[reportUnknownVariableType]
+from pydicom.multival import MultiValue
+from pydicom.pixels.decoders.base import get_decoder
+from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
+from pydicom.pixels.utils import pixel_array
+from pydicom.uid import UID, ImplicitVRLittleEndian
+
+from mrg_r1.errors import DataError, MissingExtra
+
+_SEQUENCE_END = b"\xfe\xff\xdd\xe0"
+
+
+def read(path: Path, max_pixels: int) -> Image.Image:
+    """The image of a DICOM file, 8-bit 'RGB'.
+
+    A window or LUT that is absent or unusable (no number, a width not above 0) is replaced by
+    the range of the values in the image, 8-bit files keep theirs. A file of several frames is
+    refused: a radiograph is one image, and which frame is meant cannot be known.
+
+    Raises:
+        DataError: no image in the file, several frames, or more than `max_pixels`.
+        MissingExtra: the file's compression needs a package that is not installed.
+        Exception: whatever pydicom raises on a corrupt file.
+    """
+    dataset = _dataset(path, max_pixels)
+    if "PixelData" not in dataset:
+        raise DataError(f"{path}: a DICOM file without an image; leave it out")
+    stored = pixel_array(dataset, index=0)  # (rows, columns) or (rows, columns, 3)
+    photometric = str(dataset.PhotometricInterpretation)
+    if photometric == "PALETTE COLOR":
+        stored = apply_color_lut(stored, dataset)[..., :3]
+    if stored.ndim == 3:
+        colours = stored if stored.dtype == np.uint8 else stored >> 8
+        return Image.fromarray(colours.astype(np.uint8)).convert("RGB")
+    greys = _greys(stored, dataset)  # (rows, columns) in [0, 1]
+    if photometric == "MONOCHROME1":
+        greys = 1 - greys
+    return Image.fromarray(np.rint(greys * 255).astype(np.uint8)).convert("RGB")
+
+
+def looks_whole(path: Path, max_pixels: int) -> bool:
+    """Whether the file has the length its header promises; False calls for a full `read`.
+
+    Raises:
+        DataError, MissingExtra, Exception: as `read`, for what the header shows.
+    """
+    dataset = _dataset(path, max_pixels, stop_before_pixels=True)
+    size = path.stat().st_size
+    if dataset.file_meta.TransferSyntaxUID.is_compressed:
+        with open(path, "rb") as file:
+            file.seek(-min(size, 1024), os.SEEK_END)
+            return _SEQUENCE_END in file.read()
+    bits = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated
+    return size > bits // 8
+
+
+def _dataset(path: Path, max_pixels: int, *, stop_before_pixels: bool = False) -> Dataset:
+    """The file's data set, if its header shows an image that can and should be decoded."""
+    dataset = dcmread(path, force=True, stop_before_pixels=stop_before_pixels)
+    if "TransferSyntaxUID" not in dataset.file_meta:
+        # Files without a preamble say nothing of their encoding, which is then the default one.
+        dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
+    _check_image(path, dataset, max_pixels)
+    _check_syntax(path, dataset.file_meta.TransferSyntaxUID)
+    return dataset
+
+
+def _check_image(path: Path, dataset: Dataset, max_pixels: int) -> None:
+    rows, columns = int(dataset.get("Rows", 0)), int(dataset.get("Columns", 0))
+    frames = int(dataset.get("NumberOfFrames", None) or 1)
+    if not rows * columns:
+        raise DataError(f"{path}: a DICOM file without an image; leave it out")
+    if rows * columns > max_pixels:
+        raise DataError(f"{path}: {columns} x {rows} pixels, over {max_pixels:,}; scale it down")
+    if frames > 1:
+        raise DataError(f"{path}: {frames} frames; a radiograph has one, save the one you mean")
+
+
+def _check_syntax(path: Path, syntax: UID) -> None:
+    try:
+        decoder = get_decoder(syntax)
+    except NotImplementedError:
+        raise DataError(
+            f"{path}: encoded as {syntax.name}; save it as an uncompressed DICOM file"
+        ) from None
+    if not decoder.is_available:
+        needs = [need for need in decoder.missing_dependencies if need.startswith("pylibjpeg")]
+        packages = re.findall(r"pylibjpeg[\w-]*", " ".join(needs).partition("requires")[2])
+        raise MissingExtra(f"{path}: compressed as {syntax.name}; pip install {' '.join(packages)}")
+
+
+def _greys(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.float64]:
+    """The values a viewer shows, from 0 (the low end of the window) to 1."""
+    values = apply_modality_lut(stored, dataset).astype(np.float64)
+    if dataset.get("VOILUTSequence"):
+        return _through_lut(values, dataset)
+    center, width = _first(dataset, "WindowCenter"), _first(dataset, "WindowWidth")
+    if center is not None and width is not None and width > 0:
+        return _through_window(values, center, width, str(dataset.get("VOILUTFunction") or ""))
+    low, high = _range(values, stored, dataset)
+    return np.clip((values - low) / ((high - low) or 1), 0, 1)
+
+
+def _first(dataset: Dataset, name: str) -> float | None:
+    """The first of an element's numbers, None when it has none."""
+    value: Any = dataset.get(name)
+    if isinstance(value, MultiValue):
+        value = cast("Any", value[0] if value else None)
+    return None if value in (None, "") else float(value)
+
+
+def _through_window(
+    values: NDArray[np.float64], center: float, width: float, function: str
+) -> NDArray[np.float64]:
+    """PS3.3 C.11.2.1.2.1 (LINEAR, the default), C.11.2.1.3.1 (SIGMOID), C.11.2.1.3.2."""
+    if function == "SIGMOID":
+        return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -50, 50)))
+    if function == "LINEAR_EXACT":
+        return np.clip((values - center) / width + 0.5, 0, 1)
+    return np.clip((values - (center - 0.5)) / max(width - 1, 1e-6) + 0.5, 0, 1)
+
+
+def _through_lut(values: NDArray[np.float64], dataset: Dataset) -> NDArray[np.float64]:
+    """The first VOI LUT; values beyond its ends take the end's entry (PS3.3 C.11.2.1.1)."""
+    item: Dataset = dataset.VOILUTSequence[0]
+    entries, first, bits = (int(number) for number in item.LUTDescriptor)
+    entries = entries or 65536
+    data: Any = item.LUTData
+    if isinstance(data, bytes):
+        order = "<" if dataset.file_meta.TransferSyntaxUID.is_little_endian else ">"
+        data = np.frombuffer(data, f"{order}u{len(data) // entries}")
+    lut = np.asarray(data, np.float64)[:entries] / (2**bits - 1)
+    return np.clip(lut, 0, 1)[np.clip(np.rint(values) - first, 0, len(lut) - 1).astype(np.int64)]
+
+
+def _range(
+    values: NDArray[np.float64], stored: NDArray[Any], dataset: Dataset
+) -> tuple[float, float]:
+    """What 8-bit values can be, or what deeper ones are in this image without its padding."""
+    if dataset.BitsStored > 8:
+        padding = dataset.get("PixelPaddingValue")
+        inside = values if padding is None else values[stored != padding]
+        return float(inside.min()), float(inside.max())
+    lowest = -(1 << (dataset.BitsStored - 1)) if dataset.PixelRepresentation else 0
+    ends = np.array([lowest, lowest + (1 << dataset.BitsStored) - 1])
+    ends = apply_modality_lut(ends, dataset)
+    return float(ends.min()), float(ends.max())
