@@ -9,37 +9,38 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import json
+import math
 import tomllib
 import types
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 from mrg_r1.completion import INSTRUCTION
+from mrg_r1.data.samples import Section, Views
 from mrg_r1.errors import ConfigError
 from mrg_r1.policy.settings import Decoding, LoraSettings, TinyConfig
 
-SOURCES = ("phantom", "iu-xray", "mimic-cxr", "table")
-SECTIONS = ("findings", "impression", "both", "findings-or-impression")
-VIEWS = ("each", "frontal", "first", "all")
+Source = Literal["phantom", "iu-xray", "mimic-cxr", "table"]
 
 
 @dataclass(frozen=True, slots=True)
 class DataRecipe:
     """Which studies are read, and how they become samples."""
 
-    source: str = field(default="phantom", metadata={"choices": SOURCES})
+    source: Source = "phantom"
     root: str = ""
-    section: str = field(default="findings", metadata={"choices": SECTIONS})
+    section: Section = "findings"
     # The paper pairs each image of a study with its report (section IV-A).
-    views: str = field(default="each", metadata={"choices": VIEWS})
+    views: Views = "each"
     # Number of studies per split: drawn by phantom, cut to by the others; 0 is all there are.
     train: int = 0
     test: int = 0
-    eval_split: str = field(default="test", metadata={"choices": ("val", "test")})
+    eval_split: Literal["val", "test"] = "test"
     # Side in pixels of a drawn image.
     size: int = 112
 
@@ -52,20 +53,18 @@ class PolicyRecipe:
     tiny: TinyConfig | None = None
     lora: LoraSettings | None = None
     instruction: str = INSTRUCTION
-    dtype: str = field(default="float32", metadata={"choices": ("float32", "bfloat16", "auto")})
-    attention: str = field(
-        default="sdpa", metadata={"choices": ("sdpa", "eager", "flash_attention_2")}
-    )
+    dtype: Literal["float32", "bfloat16", "auto"] = "float32"
+    attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
     # What the supervised start writes in the think part: the paper has no reasoning to imitate.
-    think: str = field(default="labels", metadata={"choices": ("labels", "none")})
+    think: Literal["labels", "none"] = "labels"
 
 
 @dataclass(frozen=True, slots=True)
 class RewardRecipe:
     """The reward; the defaults are the paper's, the margin is ours (left open there)."""
 
-    labeler: str = field(default="rules", metadata={"choices": ("rules",)})
-    preset: str = field(default="chexbert", metadata={"choices": ("chexbert", "chexpert")})
+    labeler: Literal["rules"] = "rules"
+    preset: Literal["chexbert", "chexpert"] = "chexbert"
     margin: float = 0.3
     both_empty: float = 0.0
     negative_weight: float = 1.0
@@ -98,49 +97,45 @@ class Recipe:
 
 def recipe_names() -> list[str]:
     """The names of the recipes that ship with the package."""
-    folder = resources.files("mrg_r1") / "recipes"
     return sorted(
         entry.name.removesuffix(".toml")
-        for entry in folder.iterdir()
+        for entry in (resources.files("mrg_r1") / "recipes").iterdir()
         if entry.name.endswith(".toml")
     )
 
 
 def recipe_text(name_or_path: str) -> str:
-    """The TOML text of a shipped recipe or of a file.
+    """The text of a shipped recipe or of a file.
 
     Raises:
-        ConfigError: there is neither such a recipe nor such a file.
+        ConfigError: there is neither such a recipe nor such a file, or it cannot be read.
     """
     if name_or_path in recipe_names():
         return (resources.files("mrg_r1") / "recipes" / f"{name_or_path}.toml").read_text("utf-8")
-    path = Path(name_or_path)
-    if path.is_file():
-        return path.read_text("utf-8")
-    raise ConfigError(
-        f"no recipe or file '{name_or_path}'{_nearest(name_or_path, recipe_names())}; "
-        "type 'mrg-r1 recipes' to list them"
-    )
+    try:
+        return Path(name_or_path).read_text("utf-8-sig")
+    except (FileNotFoundError, NotADirectoryError):
+        raise ConfigError(
+            f"no recipe or file '{name_or_path}'{_nearest(name_or_path, recipe_names())}; "
+            "type 'mrg-r1 recipes' to list them"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"recipe {name_or_path}: cannot be read ({error})") from None
 
 
 def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     """Reads and checks a recipe.
 
     Args:
-        name_or_path: a shipped name or a TOML file.
+        name_or_path: a shipped name, a TOML file, or the `recipe.json` of a run.
         overrides: 'dotted.key=value' strings; a value is TOML, or else a plain string.
 
     Raises:
         ConfigError: all problems at once, on one line.
     """
-    try:
-        table = tomllib.loads(recipe_text(name_or_path))
-    except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"recipe {name_or_path}: not TOML: {error}") from None
-    for override in overrides:
-        _set(table, override)
+    table = _read(name_or_path)
+    problems = [text for text in (_override(table, override) for override in overrides) if text]
     table.setdefault("name", Path(name_or_path).stem)
-    problems: list[str] = []
     recipe: Recipe | None = _build(Recipe, table, "", problems)
     if recipe is not None:
         problems += _contradictions(recipe)
@@ -149,50 +144,54 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
     return recipe
 
 
-def _contradictions(recipe: Recipe) -> list[str]:
-    """What single keys cannot show: settings that do not go together."""
-    problems: list[str] = []
-    if bool(recipe.policy.path) == (recipe.policy.tiny is not None):
-        problems.append("policy: give either path (a local model folder) or a [policy.tiny] table")
-    if recipe.data.source != "phantom" and not recipe.data.root:
-        problems.append(f"data.root: where is {recipe.data.source}? add --set data.root=FOLDER")
-    if recipe.data.source == "phantom" and not (recipe.data.train and recipe.data.test):
-        problems.append("data: say how many studies to draw: data.train and data.test")
-    if not -1 < recipe.reward.margin < 1:
-        problems.append(f"reward.margin: {recipe.reward.margin} is not inside (-1, 1) (eq. 6)")
-    return problems
-
-
-def _set(table: dict[str, Any], override: str) -> None:
-    key, separator, text = override.partition("=")
-    if not separator or not key.strip():
-        raise ConfigError(f"--set {override}: write it as dotted.key=value")
+def _read(name_or_path: str) -> dict[str, Any]:
+    text = recipe_text(name_or_path)
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        value = text
-    *parents, last = key.strip().split(".")
+        if name_or_path.endswith(".json"):
+            # JSON writes a key that was left out as null.
+            return json.loads(
+                text, object_hook=lambda pairs: {k: v for k, v in pairs.items() if v is not None}
+            )
+        return tomllib.loads(text)
+    except ValueError as error:
+        kind = "JSON" if name_or_path.endswith(".json") else "TOML"
+        raise ConfigError(f"recipe {name_or_path}: not {kind}: {error}") from None
+
+
+def _override(table: dict[str, Any], override: str) -> str:
+    """Sets 'dotted.key=value' in a table; returns what is wrong with it, or ''."""
+    key, separator, text = override.partition("=")
+    *parents, last = [part.strip() for part in key.split(".")]
+    if not separator or not all((*parents, last)):
+        return f"--set {override}: write it as dotted.key=value"
     for parent in parents:
-        table = table.setdefault(parent, {})
-        if not isinstance(table, dict):
-            raise ConfigError(f"--set {override}: {parent} is a value, not a table")
-    table[last] = value
+        inner = table.setdefault(parent, {})
+        if not isinstance(inner, dict):
+            return f"--set {override}: '{parent}' is a value, not a table"
+        table = cast("dict[str, Any]", inner)
+    table[last] = _toml_value(text)
+    return ""
+
+
+def _toml_value(text: str) -> Any:
+    """The text as a TOML value; the text itself when it is none."""
+    try:
+        document = tomllib.loads(f"value = {text}")
+    except tomllib.TOMLDecodeError:
+        return text
+    return document["value"] if len(document) == 1 else text
 
 
 def _build(cls: type[Any], table: Mapping[str, Any], where: str, problems: list[str]) -> Any:
     """A dataclass from a table; appends every problem found, and returns None if any was."""
-    known = {f.name: f for f in dataclasses.fields(cls)}
     hints = typing.get_type_hints(cls)
     before = len(problems)
     values: dict[str, Any] = {}
     for key, value in table.items():
-        if key not in known:
-            problems.append(f"unknown key '{where}{key}'{_nearest(key, known)}")
-            continue
-        values[key] = _value(hints[key], value, f"{where}{key}", problems)
-        choices = known[key].metadata.get("choices")
-        if choices and value not in choices:
-            problems.append(f"{where}{key}: '{value}' is not one of {', '.join(choices)}")
+        if key in hints:
+            values[key] = _value(hints[key], value, f"{where}{key}", problems)
+        else:
+            problems.append(f"unknown key '{where}{key}'{_nearest(key, hints, where)}")
     return cls(**values) if len(problems) == before else None
 
 
@@ -200,36 +199,124 @@ def _value(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
     """A value of a field, converted where TOML and Python differ; appends what is wrong."""
     options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     expected = next(option for option in options if option is not types.NoneType)
-    if dataclasses.is_dataclass(expected) or typing.get_origin(expected) is dict:
-        if not isinstance(value, dict):
-            problems.append(f"{where}: expected a table, got {value!r}")
-            return None
-        if typing.get_origin(expected) is dict:
-            return typing.cast("dict[str, Any]", value)
+    if dataclasses.is_dataclass(expected) and isinstance(value, dict):
         return _build(
-            typing.cast("type[Any]", expected),
-            typing.cast("dict[str, Any]", value),
-            f"{where}.",
-            problems,
+            cast("type[Any]", expected), cast("dict[str, Any]", value), f"{where}.", problems
         )
-    if typing.get_origin(expected) is tuple:
-        if isinstance(value, list):
-            items = typing.cast("list[Any]", value)
-            if all(isinstance(item, str) for item in items):
-                return tuple(items)
-        problems.append(f"{where}: expected a list of strings, got {value!r}")
-        return None
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+    if not _fits(expected, value):
+        problems.append(f"{where}: {_shown(value)} is not {_described(expected)}")
+    elif where in _RULES and not _RULES[where][0](value):
+        problems.append(f"{where}: {_shown(value)} is not {_RULES[where][1]}")
+    elif expected is float:
         return float(value)
-    if type(value) is not expected:
-        problems.append(f"{where}: expected {_TYPE_NAMES[expected]}, got {value!r}")
-    return value
+    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
 
 
-_TYPE_NAMES = {int: "an integer", float: "a number", str: "a string", bool: "true or false"}
+def _fits(expected: Any, value: Any) -> bool:
+    """Whether a TOML value can be a field of this type; numbers must be finite."""
+    arguments = typing.get_args(expected)
+    match typing.get_origin(expected):
+        case typing.Literal:
+            return isinstance(value, str) and value in arguments
+        case builtin if builtin is tuple:
+            return isinstance(value, list) and all(
+                _fits(arguments[0], item) for item in cast("list[Any]", value)
+            )
+        case builtin if builtin is dict:
+            return isinstance(value, dict)
+        case _ if expected is float:
+            return type(value) in (int, float) and math.isfinite(value)
+        case _:
+            return type(value) is expected
 
 
-def _nearest(name: str, known: typing.Iterable[str]) -> str:
+def _described(expected: Any) -> str:
+    arguments = typing.get_args(expected)
+    match typing.get_origin(expected):
+        case typing.Literal:
+            return f"{'one of ' if len(arguments) > 1 else ''}{', '.join(arguments)}"
+        case builtin if builtin is tuple:
+            return f"a list, each item {_described(arguments[0])}"
+        case _:
+            return _TYPE_NAMES.get(expected, "a table")
+
+
+_TYPE_NAMES = {
+    int: "an integer",
+    float: "a number",
+    str: "a string (in quotes)",
+    bool: "true or false",
+}
+
+
+def _shown(value: Any) -> str:
+    """A value as a recipe writes it."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"'{value}'" if isinstance(value, str) else str(value)
+
+
+_Rule = tuple[Callable[[float], bool], str]
+_NATURAL: _Rule = (lambda value: value >= 0, "0 or more")
+_POSITIVE: _Rule = (lambda value: value > 0, "above 0")
+_SHARE: _Rule = (lambda value: 0 <= value <= 1, "in [0, 1]")
+
+_RULES: dict[str, _Rule] = {
+    "seed": (lambda value: 0 <= value < 2**32, "in [0, 2^32)"),
+    "data.train": _NATURAL,
+    "data.test": _NATURAL,
+    "data.size": _POSITIVE,
+    "policy.lora.rank": _POSITIVE,
+    "policy.lora.alpha": _POSITIVE,
+    "policy.lora.dropout": (lambda value: 0 <= value < 1, "in [0, 1)"),
+    "reward.margin": (lambda value: -1 < value < 1, "inside (-1, 1) (eq. 6)"),
+    "reward.both_empty": _SHARE,
+    "reward.negative_weight": _SHARE,
+    "reward.uncertain": (lambda value: -1 <= value <= 1, "in [-1, 1]"),
+    "reward.clinical_weight": _NATURAL,
+    "reward.format_weight": _NATURAL,
+    "evaluation.resamples": _POSITIVE,
+    "evaluation.decoding.max_new_tokens": _POSITIVE,
+    "evaluation.decoding.temperature": _NATURAL,
+    "evaluation.decoding.top_p": (lambda value: 0 < value <= 1, "in (0, 1]"),
+    "evaluation.decoding.batch_size": _POSITIVE,
+    **{f"policy.tiny.{f.name}": _POSITIVE for f in dataclasses.fields(TinyConfig)},
+}
+
+
+def _contradictions(recipe: Recipe) -> list[str]:
+    """What single keys cannot show: settings that do not go together."""
+    problems: list[str] = []
+    data, policy, reward = recipe.data, recipe.policy, recipe.reward
+    if bool(policy.path) == (policy.tiny is not None):
+        problems.append("policy: give either path (a local model folder) or a [policy.tiny] table")
+    if policy.tiny is not None:
+        problems += _tiny_contradictions(policy.tiny)
+    if data.source != "phantom" and not data.root:
+        problems.append(f"data.root: where is {data.source}? add --set data.root=FOLDER")
+    if data.source == "phantom" and not (data.train and data.test):
+        problems.append("data: say how many studies to draw: data.train and data.test")
+    if not reward.clinical_weight + reward.format_weight:
+        problems.append("reward: clinical_weight and format_weight are both 0")
+    return problems
+
+
+def _tiny_contradictions(tiny: TinyConfig) -> list[str]:
+    """Widths that attention heads and their rotary positions cannot share evenly."""
+    problems = [
+        f"policy.tiny.{name}: {width} is not a multiple of {per_head} x heads ({tiny.heads})"
+        for name, width, per_head in (
+            ("text_width", tiny.text_width, 2),
+            ("vision_width", tiny.vision_width, 4),
+        )
+        if width % (per_head * tiny.heads)
+    ]
+    if tiny.pixels < 2 * tiny.patch:
+        problems.append(f"policy.tiny.pixels: {tiny.pixels} is less than two patches")
+    return problems
+
+
+def _nearest(name: str, known: Iterable[str], where: str = "") -> str:
     """' (did you mean ...?)', or nothing when no known name is close."""
     close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean '{close[0]}'?)" if close else ""
+    return f" (did you mean '{where}{close[0]}'?)" if close else ""
