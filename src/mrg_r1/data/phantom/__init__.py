@@ -1,0 +1,213 @@
+"""Drawn chest radiographs with reports: the data set that comes with the program.
+
+Every study is drawn from geometry and worded by a grammar, so that what it shows and what its
+report says of each finding are known by construction. See `draw`.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from mrg_r1.data.phantom.cases import sample_case
+from mrg_r1.data.phantom.raster import Map
+from mrg_r1.data.phantom.signs import render
+from mrg_r1.data.phantom.wording import write
+from mrg_r1.data.study import Position, Studies, Study, View
+from mrg_r1.errors import DataError
+from mrg_r1.findings import Finding, Labels, Status
+from mrg_r1.records import read_json, read_jsonl, write_json, write_jsonl
+
+DRAWING = 1
+"""Raised whenever the same seed would give other images or reports."""
+
+_SPLITS = ("train", "val", "test")
+_BATCH = 50
+_MANY = 400
+
+
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A drawn study; a line of `studies.jsonl`.
+
+    `statuses` holds what the findings section says, by finding, blank ones left out; `signs` what
+    was drawn: finding, severity in (0, 1], the patient's side, zone and kind.
+    """
+
+    id: str
+    split: str
+    findings: str
+    impression: str
+    indication: str
+    frontal: str
+    lateral: str
+    statuses: dict[str, str]
+    signs: tuple[dict[str, Any], ...]
+
+
+def draw(
+    directory: Path,
+    *,
+    train: int,
+    val: int,
+    test: int,
+    seed: int = 0,
+    size: int = 128,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> Studies:
+    """Draws studies into a directory, or reads them back where they were drawn before.
+
+    Study i of a split depends on the seed, the split and i alone. Large counts are drawn by two
+    processes. A drawing that was interrupted is started again.
+
+    Args:
+        directory: receives `images/`, `studies.jsonl` and, once all is there, `settings.json`.
+        train: number of training studies; `val` and `test` likewise.
+        val: number of validation studies.
+        test: number of test studies.
+        seed: another seed, other patients.
+        size: height and width of the images in pixels, 64 or more.
+        on_progress: called with studies done and studies in all.
+
+    Raises:
+        DataError: the directory holds a drawing with other settings, or a number is out of range.
+    """
+    counts = {"train": train, "val": val, "test": test}
+    if min(counts.values()) < 0 or sum(counts.values()) == 0 or size < 64 or seed < 0:
+        raise DataError(
+            f"phantom: {counts}, size {size}, seed {seed}; "
+            "ask for at least one study, a size of at least 64 and a seed of at least 0"
+        )
+    settings = {"drawing": DRAWING, **counts, "seed": seed, "size": size}
+    done = directory / "settings.json"
+    if done.exists():
+        found = read_json(done)
+        if found != settings:
+            raise DataError(
+                f"{directory}: drawn with {found}, not {settings}; "
+                f"name another directory or type 'rm -r {directory}'"
+            )
+        return read(directory)
+    (directory / "images").mkdir(parents=True, exist_ok=True)
+    batches = [
+        (split, range(start, min(start + _BATCH, count)))
+        for split, count in counts.items()
+        for start in range(0, count, _BATCH)
+    ]
+    drawn: list[Drawn] = []
+    for batch in _in_order(partial(_draw_batch, directory, seed, size), batches):
+        drawn += batch
+        if on_progress:
+            on_progress(len(drawn), sum(counts.values()))
+    write_jsonl(directory / "studies.jsonl", drawn)
+    write_json(done, settings)
+    return read(directory)
+
+
+def read(directory: Path) -> Studies:
+    """The studies drawn into a directory.
+
+    Raises:
+        DataError: nothing was drawn there, or the drawing was interrupted.
+    """
+    return Studies(
+        tuple(
+            Study(
+                id=drawn.id,
+                views=(
+                    View(directory / drawn.frontal, Position.FRONTAL),
+                    View(directory / drawn.lateral, Position.LATERAL),
+                ),
+                split=drawn.split,
+                findings=drawn.findings,
+                impression=drawn.impression,
+                indication=drawn.indication,
+                patient=drawn.id,
+            )
+            for drawn in read_drawn(directory)
+        )
+    )
+
+
+def truth(directory: Path) -> dict[str, Labels]:
+    """What the findings section of each study says by construction, by study id."""
+    return {
+        drawn.id: Labels.of(
+            {Finding(name): Status[status.upper()] for name, status in drawn.statuses.items()}
+        )
+        for drawn in read_drawn(directory)
+    }
+
+
+def read_drawn(directory: Path) -> list[Drawn]:
+    """The lines of `studies.jsonl`, with what was drawn and what was written.
+
+    Raises:
+        DataError: nothing was drawn there, or the drawing was interrupted.
+    """
+    if not (directory / "settings.json").exists():
+        raise DataError(
+            f"{directory}: no finished drawing; type 'mrg-r1 data phantom --root {directory}'"
+        )
+    return read_jsonl(directory / "studies.jsonl", Drawn)
+
+
+def draw_study(seed: int, split: str, index: int, size: int) -> tuple[Drawn, Map, Map]:
+    """Study `index` of a split, and its frontal and lateral view: (size, size), in [0, 1]."""
+    stream = np.random.SeedSequence((seed, _SPLITS.index(split), index))
+    of_case, of_report = (np.random.default_rng(child) for child in stream.spawn(2))
+    case = sample_case(of_case)
+    report = write(of_report, case)
+    name = f"{split}-{index:05d}"
+    drawn = Drawn(
+        id=name,
+        split=split,
+        findings=report.findings,
+        impression=report.impression,
+        indication=report.indication,
+        frontal=f"images/{name}-frontal.png",
+        lateral=f"images/{name}-lateral.png",
+        statuses={
+            finding.value: status.name.lower()
+            for finding, status in report.labels.items()
+            if status
+        },
+        signs=tuple(
+            {**asdict(sign), "finding": sign.finding.value, "severity": round(sign.severity, 3)}
+            for sign in case.signs
+        ),
+    )
+    return drawn, *render(case, size)
+
+
+def _draw_batch(directory: Path, seed: int, size: int, batch: tuple[str, range]) -> list[Drawn]:
+    split, indices = batch
+    lines: list[Drawn] = []
+    for index in indices:
+        drawn, frontal, lateral = draw_study(seed, split, index, size)
+        for path, view in ((drawn.frontal, frontal), (drawn.lateral, lateral)):
+            grey = (view * 255 + 0.5).astype(np.uint8)
+            Image.fromarray(grey).save(directory / path, compress_level=1)
+        lines.append(drawn)
+    return lines
+
+
+def _in_order(
+    work: Callable[[tuple[str, range]], list[Drawn]], batches: list[tuple[str, range]]
+) -> Iterator[list[Drawn]]:
+    """The batches' results in order, from two processes when there are many."""
+    if len(batches) * _BATCH < _MANY:
+        yield from map(work, batches)
+        return
+    # Spawned, not forked: the caller may hold torch's threads.
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        yield from pool.map(work, batches)

@@ -1,0 +1,206 @@
+"""Who is drawn: patients, and which findings come together, how severe and where."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from mrg_r1.findings import Finding
+
+RIGHT, LEFT, BOTH = "right", "left", "both"
+UPPER, MID, LOWER = "upper", "mid", "lower"
+
+
+@dataclass(frozen=True, slots=True)
+class Sign:
+    """One finding as it is drawn.
+
+    `severity` is in (0, 1]. `side` is the patient's, `zone` the third of the lung; either is
+    empty where it has no meaning. `kind` tells varieties apart ('pacemaker', 'plaque').
+    """
+
+    finding: Finding
+    severity: float
+    side: str = ""
+    zone: str = ""
+    kind: str = ""
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Patient:
+    """A body and how it was exposed. Lengths in body coordinates, angles in radians."""
+
+    seed: int = 0
+    angle: float = 0.0
+    scale: float = 1.0
+    shift: tuple[float, float] = (0.0, 0.0)
+    girth: float = 0.5
+    breasts: float = 0.0
+    heart: float = 0.44
+    mediastinum: float = 1.0
+    domes: tuple[float, float] = (0.0, 0.0)
+    ribs: int = 9
+    rib_phase: float = 0.0
+    breaks: tuple[tuple[str, int, float, float], ...] = ()
+    gamma: float = 1.0
+    contrast: float = 1.0
+    brightness: float = 0.0
+    noise: float = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A patient with everything to be seen in the study."""
+
+    patient: Patient
+    picture: str
+    signs: tuple[Sign, ...]
+
+    def signs_of(self, finding: Finding) -> tuple[Sign, ...]:
+        """The signs of one finding, several for several devices."""
+        return tuple(sign for sign in self.signs if sign.finding is finding)
+
+
+_COLUMNS = (
+    Finding.SUPPORT_DEVICES,
+    Finding.PLEURAL_EFFUSION,
+    Finding.CARDIOMEGALY,
+    Finding.LUNG_OPACITY,
+    Finding.ATELECTASIS,
+    Finding.EDEMA,
+    Finding.CONSOLIDATION,
+    Finding.PNEUMONIA,
+    Finding.PNEUMOTHORAX,
+    Finding.LUNG_LESION,
+    Finding.ENLARGED_CARDIOMEDIASTINUM,
+    Finding.FRACTURE,
+    Finding.PLEURAL_OTHER,
+)
+# Each row is a clinical picture: its share of the studies, then the chance of each finding in it,
+# all in percent. Within a picture the findings are independent: the pictures alone make them come
+# together (edema with a large heart and effusions, atelectasis with effusions, devices with the
+# sick). The weighted column sums are near MIMIC-CXR's positive rates, at which a few hundred
+# studies teach every finding. The opacity column is the hazy area alone: pneumonia is worded as
+# opacities too, which together make about 20 %.
+# fmt: off
+_PICTURES = {
+    #                share  dev eff card opac atel edem cons pneu ptx lesi medi frac pleu
+    "normal":          (26,   0,  0,   0,   0,   0,   0,   0,   0,  0,   0,   0,   0,   0),
+    "heart failure":   (15,  34, 68,  84,   8,  20,  68,   0,   2,  0,   0,   8,   0,   2),
+    "intensive care":  (16,  95, 40,  18,  24,  50,  12,   8,   6, 14,   2,  16,   3,   2),
+    "infection":       (13,  14, 20,  10,  16,  20,   3,  34,  48,  0,   2,   2,   0,   2),
+    "tumour":           (8,  22, 30,   8,  16,  20,   0,   6,   4,  4,  62,  24,   2,   6),
+    "injury":           (7,  26, 18,   6,  16,  26,   0,   6,   0, 62,   2,  10,  64,   2),
+    "chronic":         (15,   8,  8,  30,  30,  32,   4,   2,   0,  3,   6,   4,   6,  26),
+}
+# fmt: on
+
+PREVALENCE: dict[Finding, float] = {
+    finding: sum(share * chances[i] for share, *chances in _PICTURES.values()) / 10_000
+    for i, finding in enumerate(_COLUMNS)
+}
+"""Share of studies in which each finding is drawn; Lung Opacity without pneumonia's."""
+
+_SLOTS = tuple((side, zone) for side in (RIGHT, LEFT) for zone in (UPPER, MID, LOWER))
+_PATCHES = (
+    Finding.CONSOLIDATION,
+    Finding.PNEUMONIA,
+    Finding.LUNG_OPACITY,
+    Finding.LUNG_LESION,
+)
+_DEVICES = {
+    "heart failure": ("pacemaker", "sternal wires"),
+    "intensive care": ("endotracheal tube", "central line", "sternal wires"),
+}
+_OTHER_DEVICES = ("central line", "pacemaker", "sternal wires")
+_OTHER_SIDE = {RIGHT: LEFT, LEFT: RIGHT, BOTH: BOTH}
+
+
+def sample_case(rng: np.random.Generator) -> Case:
+    """A patient with findings: a clinical picture first, then what it brings."""
+    shares = np.array([row[0] for row in _PICTURES.values()], dtype=float)
+    picture = list(_PICTURES)[int(rng.choice(len(shares), p=shares / shares.sum()))]
+    chances = np.array(_PICTURES[picture][1:]) / 100
+    drawn = rng.random(len(chances)) < chances
+    present = [finding for finding, here in zip(_COLUMNS, drawn, strict=True) if here]
+    return Case(_patient(rng), picture, _placed(rng, present, picture))
+
+
+def _patient(rng: np.random.Generator) -> Patient:
+    return Patient(
+        seed=int(rng.integers(2**31)),
+        angle=float(rng.normal(0, 0.025)),
+        scale=float(rng.uniform(0.94, 1.05)),
+        shift=(float(rng.normal(0, 0.025)), float(rng.normal(0, 0.025))),
+        girth=float(rng.random()),
+        breasts=float(rng.uniform(0.4, 1.0)) if rng.random() < 0.45 else 0.0,
+        heart=float(rng.uniform(0.39, 0.465)),
+        mediastinum=float(rng.uniform(0.9, 1.12)),
+        domes=(float(rng.normal(0, 0.03)), float(rng.normal(0, 0.03))),
+        ribs=int(rng.integers(8, 11)),
+        rib_phase=float(rng.uniform(-0.04, 0.04)),
+        gamma=float(rng.uniform(0.85, 1.2)),
+        contrast=float(rng.uniform(0.88, 1.1)),
+        brightness=float(rng.normal(0, 0.03)),
+        noise=float(rng.uniform(0.008, 0.025)),
+    )
+
+
+def _placed(rng: np.random.Generator, present: list[Finding], picture: str) -> tuple[Sign, ...]:
+    """The signs with side and zone, none hidden behind another."""
+    signs = {finding: _sign(rng, finding) for finding in present}
+    effusion, air = signs.get(Finding.PLEURAL_EFFUSION), signs.get(Finding.PNEUMOTHORAX)
+    if effusion and air:
+        side = _OTHER_SIDE[air.side]
+        signs[Finding.PLEURAL_EFFUSION] = replace(effusion, side=side)
+    free = [slot for slot in _SLOTS if not any(_hides(sign, *slot) for sign in signs.values())]
+    rng.shuffle(free)
+    for finding in _PATCHES:
+        if finding in signs:
+            side, zone = free.pop()
+            signs[finding] = replace(signs[finding], side=side, zone=zone)
+    devices = signs.pop(Finding.SUPPORT_DEVICES, None)
+    return (*signs.values(), *(_devices(rng, devices, picture) if devices else ()))
+
+
+def _sign(rng: np.random.Generator, finding: Finding) -> Sign:
+    severity, one, both = float(rng.uniform(0.15, 1.0)), rng.random() < 0.5, rng.random() < 0.35
+    side = RIGHT if one else LEFT
+    kind = ""
+    if finding in (Finding.PLEURAL_EFFUSION, Finding.ATELECTASIS):
+        side = BOTH if both else side
+        severity = min(severity, 0.7) if finding is Finding.ATELECTASIS else severity
+    if finding is Finding.PLEURAL_OTHER:
+        kind = "plaque" if both else "apical thickening"
+    if finding is Finding.LUNG_LESION:
+        kind = "mass" if severity > 0.7 else "nodule"
+    if finding in (Finding.CARDIOMEGALY, Finding.EDEMA, Finding.ENLARGED_CARDIOMEDIASTINUM):
+        side = ""
+    return Sign(finding, severity, side, kind=kind, seed=int(rng.integers(2**31)))
+
+
+def _hides(sign: Sign, side: str, zone: str) -> bool:
+    """Whether a patch in this zone would lie under the sign."""
+    if sign.side not in (side, BOTH):
+        return False
+    if sign.finding is Finding.PLEURAL_EFFUSION:
+        return zone == LOWER and sign.severity > 0.4
+    if sign.finding is Finding.PNEUMOTHORAX:
+        return zone == UPPER
+    if sign.finding is Finding.PLEURAL_OTHER:
+        return zone == (LOWER if sign.kind == "plaque" else UPPER)
+    return sign.finding is Finding.ATELECTASIS and zone == LOWER
+
+
+def _devices(rng: np.random.Generator, sign: Sign, picture: str) -> list[Sign]:
+    kinds = list(_DEVICES.get(picture, _OTHER_DEVICES))
+    rng.shuffle(kinds)
+    count = 2 if picture == "intensive care" and rng.random() < 0.6 else 1
+    severity = max(sign.severity, 0.4)
+    side = {"pacemaker": LEFT, "central line": RIGHT}
+    return [
+        replace(sign, kind=kind, severity=severity, side=side.get(kind, ""))
+        for kind in sorted(kinds[:count])
+    ]
