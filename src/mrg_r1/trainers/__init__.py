@@ -1,0 +1,1 @@
+"""What stands between our samples and TRL's trainers."""
