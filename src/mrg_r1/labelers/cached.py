@@ -1,0 +1,45 @@
+"""A labeler that labels each distinct text once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+from mrg_r1.findings import Labels
+from mrg_r1.labelers import Labeler
+
+
+class CachedLabeler:
+    """Wraps a labeler and remembers the texts it labelled last.
+
+    References come back at every step of a training and completions repeat one another; the
+    inner labeler sees each distinct text once, in one batch a call.
+
+    Args:
+        inner: the labeler that does the work.
+        size: how many texts to remember; the least recently used is forgotten first.
+    """
+
+    def __init__(self, inner: Labeler, size: int = 65_536) -> None:
+        if size < 1:
+            raise ValueError(f"a cache remembers at least 1 text, not {size}")
+        self.inner = inner
+        self.size = size
+        self._known: OrderedDict[str, Labels] = OrderedDict()
+
+    @property
+    def identity(self) -> str:
+        """The inner labeler's: a cache changes no label."""
+        return self.inner.identity
+
+    def label(self, reports: Sequence[str]) -> list[Labels]:
+        """Labels of each report, in order."""
+        new = [report for report in dict.fromkeys(reports) if report not in self._known]
+        fresh = dict(zip(new, self.inner.label(new), strict=True)) if new else {}
+        labels = [fresh[r] if r in fresh else self._known[r] for r in reports]
+        for report, found in zip(reports, labels, strict=True):
+            self._known[report] = found
+            self._known.move_to_end(report)
+        while len(self._known) > self.size:
+            self._known.popitem(last=False)
+        return labels

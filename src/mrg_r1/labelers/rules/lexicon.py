@@ -1,0 +1,135 @@
+"""The phrase files, compiled to one dictionary from word tuples to what they mean."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+from mrg_r1.findings import Finding
+
+PRESETS = ("chexbert", "chexpert")
+
+
+class Kind(Enum):
+    """What a phrase does in a sentence; the values are the names used in the data files."""
+
+    ABNORMAL = "abnormal"
+    STRUCTURE = "structure"
+    ONLY_NEGATED = "only_negated"
+    ONLY_ASSERTED = "only_asserted"
+    NEVER_HEDGED = "never_hedged"
+    HEDGED = "hedged"
+    NEGATION_BEFORE = "negation_before"
+    NEGATION_AFTER = "negation_after"
+    HEDGE_BEFORE = "hedge_before"
+    HEDGE_AFTER = "hedge_after"
+    VERSUS = "versus"
+    OR = "or"
+    AND = "and"
+    STOP = "stop"
+    VERB = "verb"
+    FRESH = "fresh"
+    SKIP = "skip"
+    IGNORE = "ignore"
+    NORMAL = "normal"
+    ENLARGED = "enlarged"
+    STABLE = "stable"
+    BORDERLINE = "borderline"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """The meaning of a phrase; `finding` is None for cues."""
+
+    kind: Kind
+    finding: Finding | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Lexicon:
+    """Phrases by their words; `longest` is the most words of a phrase by its first word.
+
+    `fresh` and `skip` are single words that matter only after a comma or 'and'.
+    """
+
+    entries: dict[tuple[str, ...], tuple[Entry, ...]]
+    longest: dict[str, int]
+    fresh: frozenset[str]
+    skip: frozenset[str]
+
+
+@cache
+def lexicon(preset: str) -> Lexicon:
+    """The compiled phrase files of a preset."""
+    entries: dict[tuple[str, ...], tuple[Entry, ...]] = {}
+    longest: dict[str, int] = {}
+    single: dict[Kind, set[str]] = {Kind.FRESH: set(), Kind.SKIP: set()}
+    for phrase, entry in _phrases(preset):
+        if entry.kind in single:
+            single[entry.kind].add(phrase[0])
+            continue
+        known = entries.get(phrase, ())
+        if entry not in known:
+            entries[phrase] = (*known, entry)
+        longest[phrase[0]] = max(longest.get(phrase[0], 0), len(phrase))
+    return Lexicon(entries, longest, frozenset(single[Kind.FRESH]), frozenset(single[Kind.SKIP]))
+
+
+def _phrases(preset: str) -> Iterator[tuple[tuple[str, ...], Entry]]:
+    findings, cues = _load("findings.toml"), _load("cues.toml")
+    macros: dict[str, str] = cues.pop("words")
+    for name, table in findings.items():
+        for kind, pattern in _of_preset(table, preset):
+            for phrase in expand(pattern, macros):
+                yield phrase, Entry(kind, Finding(name))
+    for kind, pattern in _of_preset(cues, preset):
+        for phrase in expand(pattern, macros):
+            yield phrase, Entry(kind)
+
+
+def _of_preset(table: dict[str, Any], preset: str) -> Iterator[tuple[Kind, str]]:
+    """The patterns of a table, and those its sub-table for this preset adds."""
+    for key, value in table.items():
+        if key == preset:
+            yield from _of_preset(value, preset)
+        elif key not in PRESETS:
+            yield from ((Kind(key), pattern) for pattern in value)
+
+
+def _load(name: str) -> dict[str, Any]:
+    return tomllib.loads((files("mrg_r1.labelers.rules") / name).read_text(encoding="utf-8"))
+
+
+def expand(pattern: str, macros: dict[str, str]) -> list[tuple[str, ...]]:
+    """All phrases of a pattern: `(a|b)` is one of them, `[c]` may be missing, `{m}` is a macro."""
+    while "{" in pattern:
+        pattern = re.sub(r"\{(\w+)\}", lambda m: f"({macros[m[1]]})", pattern)
+    texts, rest = _alternatives(pattern)
+    if rest:
+        raise ValueError(f"unbalanced '{rest[0]}' in pattern '{pattern}'")
+    return [tuple(text.split()) for text in texts]
+
+
+def _alternatives(pattern: str) -> tuple[list[str], str]:
+    """The texts of a pattern up to its end or an unopened closing bracket, and what is left."""
+    done: list[str] = []
+    current = [""]
+    while pattern and pattern[0] not in ")]":
+        char, pattern = pattern[0], pattern[1:]
+        if char == "|":
+            done, current = done + current, [""]
+            continue
+        texts = [char]
+        if char in "([":
+            texts, pattern = _alternatives(pattern)
+            pattern = pattern[1:]
+            texts = [*texts, ""] if char == "[" else texts
+        current = [head + tail for head, tail in itertools.product(current, texts)]
+    return done + current, pattern

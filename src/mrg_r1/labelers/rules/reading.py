@@ -1,0 +1,304 @@
+"""One sentence to readings: which finding, which status, on which words' account.
+
+A single pass from left to right keeps the cue in force (negation or hedge) and the mentions a
+later cue may still reach ('A or B is not seen'). Every word is visited a constant number of
+times, so the cost is linear in the length of the text.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mrg_r1.findings import Finding, Status
+from mrg_r1.labelers.rules.lexicon import Entry, Kind, Lexicon
+from mrg_r1.labelers.rules.text import Word, words
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One piece of evidence: `report[start:end]` speaks of a finding.
+
+    `cue` is the text that made it negative or uncertain (or decided on a structure), with its
+    span; both are None where the bare mention decides.
+    """
+
+    finding: Finding
+    status: Status
+    start: int
+    end: int
+    cue: str | None
+    cue_span: tuple[int, int] | None
+
+
+Span = tuple[int, int]
+
+
+@dataclass(slots=True)
+class Reading:
+    """A mention whose status later words may still change."""
+
+    finding: Finding
+    kind: Kind
+    start: int
+    end: int
+    status: Status
+    cue: Span | None = None
+
+    def mention(self, report: str) -> Mention:
+        """The final evidence."""
+        cue = None if self.cue is None else report[slice(*self.cue)]
+        return Mention(self.finding, self.status, self.start, self.end, cue, self.cue)
+
+    def deny(self, cue: Span) -> None:
+        """Makes the mention negative."""
+        self.status, self.cue = Status.NEGATIVE, cue
+
+    def hedge(self, cue: Span) -> None:
+        """Makes the mention uncertain, unless it is denied or a hedge does not count for it."""
+        if self.status is Status.POSITIVE and self.kind is not Kind.NEVER_HEDGED:
+            self.status, self.cue = Status.UNCERTAIN, cue
+
+
+class Event(NamedTuple):
+    """A phrase found in a sentence: words `first` up to `last`, at characters `span`."""
+
+    kind: Kind
+    entries: tuple[Entry, ...]
+    first: int
+    last: int
+    span: Span
+
+
+_MENTIONS = frozenset(
+    {Kind.ABNORMAL, Kind.ONLY_NEGATED, Kind.ONLY_ASSERTED, Kind.NEVER_HEDGED, Kind.HEDGED}
+)
+_QUALITIES = {
+    Kind.NORMAL: Status.NEGATIVE,
+    Kind.ENLARGED: Status.POSITIVE,
+    Kind.STABLE: Status.UNCERTAIN,
+    Kind.BORDERLINE: Status.UNCERTAIN,
+}
+_ANY = (Status.POSITIVE, Status.NEGATIVE, Status.UNCERTAIN)
+_COUNTS = {Kind.ONLY_NEGATED: (Status.NEGATIVE,), Kind.ONLY_ASSERTED: (Status.POSITIVE,)}
+
+
+def read(report: str, span: Span, lexicon: Lexicon) -> list[Reading]:
+    """The readings of one sentence, in the order of its words."""
+    tokens = words(report, *span)
+    events = _merged(_events(tokens, lexicon))
+    if not any(event.entries[0].finding for event in events):
+        return []
+    scope = _Scope(tokens, events, lexicon)
+    for index in range(len(events)):
+        scope.visit(index)
+    return [r for r in scope.readings if r.status in _COUNTS.get(r.kind, _ANY)]
+
+
+def _events(tokens: list[Word], lexicon: Lexicon) -> list[Event]:
+    """The longest phrase at each place, from left to right."""
+    events: list[Event] = []
+    texts = tuple(token.text for token in tokens)
+    index = 0
+    while index < len(texts):
+        last, entries = _longest(texts, index, lexicon)
+        if entries and entries[0].kind is not Kind.IGNORE:
+            span = tokens[index].start, tokens[last - 1].end
+            events.append(Event(entries[0].kind, entries, index, last, span))
+        index = last
+    return events
+
+
+def _longest(texts: tuple[str, ...], index: int, lexicon: Lexicon) -> tuple[int, tuple[Entry, ...]]:
+    """The end and the meanings of the longest phrase that starts here; none is one word long."""
+    longest = min(lexicon.longest.get(texts[index], 0), len(texts) - index)
+    for last in range(index + longest, index, -1):
+        entries = lexicon.entries.get(texts[index:last])
+        if entries is not None:
+            return last, entries
+    return index + 1, ()
+
+
+def _merged(events: list[Event]) -> list[Event]:
+    """Joins 'no' + 'enlargement' to normal, and 'normal and stable' to normal."""
+    merged: list[Event] = []
+    for event in events:
+        if event.kind in _QUALITIES and merged:
+            before = merged[-1]
+            adjacent = event.first - before.last <= 1
+            if adjacent and (before.kind, event.kind) == (Kind.NEGATION_BEFORE, Kind.ENLARGED):
+                merged[-1] = _joined(before, event, Kind.NORMAL)
+                continue
+            linked = merged[-2:-1] if before.kind is Kind.AND else merged[-1:]
+            if linked and linked[0].kind in _QUALITIES and event.first - linked[0].last <= 2:
+                del merged[merged.index(linked[0], -2) :]
+                kind = event.kind if linked[0].kind is Kind.STABLE else linked[0].kind
+                event = _joined(linked[0], event, kind)
+        merged.append(event)
+    return merged
+
+
+def _joined(left: Event, right: Event, kind: Kind) -> Event:
+    return Event(kind, (Entry(kind),), left.first, right.last, (left.span[0], right.span[1]))
+
+
+class _Scope:
+    """What is in force at the current word of a sentence."""
+
+    def __init__(self, tokens: list[Word], events: list[Event], lexicon: Lexicon) -> None:
+        self.tokens, self.events, self.lexicon = tokens, events, lexicon
+        self.readings: list[Reading] = []
+        self.reachable: list[Reading] = []
+        self.denial: Span | None = None
+        self.doubt: Span | None = None
+        self.used = False
+        self.closed = False
+        self.separated = False
+        self.alternative: Span | None = None
+        self.attribute: Event | None = None
+        self._look_ahead()
+
+    def _look_ahead(self) -> None:
+        """For each event: the quality that follows in its clause, and whether an 'or' does."""
+        self.quality: list[Event | None] = []
+        self.or_follows: list[bool] = []
+        quality, or_follows = None, False
+        for event in reversed(self.events):
+            self.quality.append(quality)
+            self.or_follows.append(or_follows)
+            if event.kind in _QUALITIES:
+                quality = event
+            elif event.kind is Kind.STOP or event.kind in _MENTIONS:
+                quality = None
+            if event.kind is Kind.OR:
+                or_follows = True
+            elif event.kind in (Kind.STOP, Kind.VERB, Kind.NEGATION_BEFORE):
+                or_follows = False
+        self.quality.reverse()
+        self.or_follows.reverse()
+
+    def visit(self, index: int) -> None:
+        """Takes account of the next event."""
+        event = self.events[index]
+        match event.kind:
+            case Kind.STRUCTURE:
+                self._structure(index, event)
+            case Kind.NEGATION_BEFORE if event.last < len(self.tokens):
+                self._open(denial=event.span)
+            case Kind.NEGATION_BEFORE | Kind.NEGATION_AFTER:
+                self._deny_back(event)
+            case Kind.HEDGE_BEFORE:
+                self._hedge(event)
+            case Kind.HEDGE_AFTER:
+                self._hedge_back(event)
+            case Kind.VERSUS:
+                for reading in self.reachable[-1:]:
+                    reading.hedge(event.span)
+                self._hedge(event)
+            case Kind.OR:
+                self.alternative = event.span if self.reachable else None
+            case Kind.AND:
+                self._separate(index, event)
+            case Kind.STOP:
+                self._open()
+                self.attribute = None
+            case Kind.VERB:
+                self.closed = True
+                self.alternative = None
+            case _:
+                pass
+        if event.kind in _MENTIONS or event.kind in _QUALITIES:
+            self._mention(event)
+
+    def _open(self, denial: Span | None = None, doubt: Span | None = None) -> None:
+        """Begins the reach of a cue, or of none."""
+        self.denial, self.doubt = denial, doubt
+        self.used = self.closed = self.separated = False
+        self.alternative = None
+        self.reachable.clear()
+
+    def _mention(self, event: Event) -> None:
+        new = [
+            Reading(entry.finding, entry.kind, *event.span, Status.POSITIVE)
+            for entry in event.entries
+            if entry.finding is not None
+        ]
+        for reading in new:
+            if self.denial is not None:
+                reading.deny(self.denial)
+            elif reading.kind is Kind.HEDGED:
+                reading.status = Status.UNCERTAIN
+            elif self.doubt is not None:
+                reading.hedge(self.doubt)
+            elif self.alternative is not None and self.reachable[-1].finding is not reading.finding:
+                self.reachable[-1].hedge(self.alternative)
+                reading.hedge(self.alternative)
+        if new:
+            self.used, self.separated, self.alternative = True, False, None
+            self.readings += new
+            self.reachable += new
+
+    def _structure(self, index: int, event: Event) -> None:
+        if self.denial is not None and self.used and self.separated:
+            self.denial = None
+        before = self.events[index - 1] if index else None
+        quality = self.quality[index]
+        if before is not None and before.kind in _QUALITIES and self._attributive(index):
+            quality = self.attribute = before
+        elif quality is None:
+            quality = self.attribute
+        if quality is not None:
+            status = _QUALITIES[quality.kind]
+            self.readings += [
+                Reading(entry.finding, entry.kind, *event.span, status, quality.span)
+                for entry in event.entries
+                if entry.finding is not None
+            ]
+
+    def _attributive(self, index: int) -> bool:
+        """Whether the quality just before this structure belongs to it: 'normal heart size'."""
+        quality, structure = self.events[index - 1], self.events[index]
+        if structure.first - quality.last > 3:
+            return False
+        return index < 2 or self.events[index - 2].kind not in (Kind.VERB, Kind.STRUCTURE)
+
+    def _deny_back(self, event: Event) -> None:
+        """'A or B is not seen'; with nothing before it, 'Resolved A' denies what follows."""
+        if not self.reachable:
+            self._open(denial=event.span)
+            return
+        for reading in self.reachable:
+            if reading.status is not Status.NEGATIVE:
+                reading.deny(event.span)
+        self._open()
+
+    def _hedge(self, event: Event) -> None:
+        if self.denial is None or (self.used and self.separated):
+            self.denial, self.doubt = None, event.span
+            self.used = self.closed = self.separated = False
+
+    def _hedge_back(self, event: Event) -> None:
+        if not self.reachable:
+            self._hedge(event)
+            return
+        for reading in self.reachable:
+            reading.hedge(event.span)
+        self._open()
+
+    def _separate(self, index: int, event: Event) -> None:
+        """A comma or 'and' ends a complete clause, and a list that something new interrupts."""
+        new = self.closed or self._fresh(event.last)
+        if self.closed:
+            self.reachable.clear()
+        if self.used and not self.or_follows[index]:
+            if new:
+                self.denial = None
+            if new or self.tokens[event.first].text == ",":
+                self.doubt = None
+        self.closed, self.separated, self.alternative = False, True, None
+
+    def _fresh(self, position: int) -> bool:
+        """Whether the words from here open a statement of their own: 'small', 'there is'."""
+        while position < len(self.tokens) and self.tokens[position].text in self.lexicon.skip:
+            position += 1
+        return position < len(self.tokens) and self.tokens[position].text in self.lexicon.fresh
