@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,19 +61,24 @@ def looks_whole(path: Path, max_pixels: int) -> bool:
     Raises:
         DataError, MissingExtra, Exception: as `read`, for what the header shows.
     """
-    dataset = _dataset(path, max_pixels, stop_before_pixels=True)
-    size = path.stat().st_size
-    if dataset.file_meta.TransferSyntaxUID.is_compressed:
-        with open(path, "rb") as file:
-            file.seek(-min(size, 1024), os.SEEK_END)
-            return _SEQUENCE_END in file.read()
+    with open(path, "rb") as file:
+        dataset = _dataset(path, max_pixels, file)
+        start, end = file.tell(), file.seek(0, os.SEEK_END)
+        file.seek(max(start, end - 1024))
+        tail = file.read()
+    syntax: UID = dataset.file_meta.TransferSyntaxUID
+    if syntax.is_encapsulated:
+        return _SEQUENCE_END in tail
     bits = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated
-    return size > bits // 8
+    return not syntax.is_deflated and end - start > bits // 8
 
 
-def _dataset(path: Path, max_pixels: int, *, stop_before_pixels: bool = False) -> Dataset:
-    """The file's data set, if its header shows an image that can and should be decoded."""
-    dataset = dcmread(path, force=True, stop_before_pixels=stop_before_pixels)
+def _dataset(path: Path, max_pixels: int, header_of: BinaryIO | None = None) -> Dataset:
+    """The file's data set, if its header shows an image that can and should be decoded.
+
+    With `header_of`, the open file, its pixels are not read and it is left where they begin.
+    """
+    dataset = dcmread(header_of or path, force=True, stop_before_pixels=header_of is not None)
     if "TransferSyntaxUID" not in dataset.file_meta:
         # Files without a preamble say nothing of their encoding, which is then the default one.
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
