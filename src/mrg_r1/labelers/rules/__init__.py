@@ -71,7 +71,7 @@ class RulesLabeler:
         seen: dict[Finding, set[Status]] = {}
         for reading in readings:
             seen.setdefault(reading.finding, set()).add(reading.status)
-        abnormal = seen.pop(Finding.NO_FINDING, None) is not None
+        abnormal = seen.pop(Finding.NO_FINDING, set()) - {Status.NEGATIVE}
         statuses = {
             finding: max(found, key=_STRENGTH.__getitem__) for finding, found in seen.items()
         }

@@ -33,6 +33,7 @@ class Kind(Enum):
     VERSUS = "versus"
     OR = "or"
     AND = "and"
+    COMMA = "comma"
     STOP = "stop"
     VERB = "verb"
     FRESH = "fresh"
@@ -85,13 +86,13 @@ def lexicon(preset: str) -> Lexicon:
 def _phrases(preset: str) -> Iterator[tuple[tuple[str, ...], Entry]]:
     findings, cues = _load("findings.toml"), _load("cues.toml")
     macros: dict[str, str] = cues.pop("words")
+    for kind, pattern in _of_preset(cues, preset):
+        for phrase in expand(pattern, macros):
+            yield phrase, Entry(kind)
     for name, table in findings.items():
         for kind, pattern in _of_preset(table, preset):
             for phrase in expand(pattern, macros):
                 yield phrase, Entry(kind, Finding(name))
-    for kind, pattern in _of_preset(cues, preset):
-        for phrase in expand(pattern, macros):
-            yield phrase, Entry(kind)
 
 
 def _of_preset(table: dict[str, Any], preset: str) -> Iterator[tuple[Kind, str]]:

@@ -120,20 +120,19 @@ def _longest(texts: tuple[str, ...], index: int, lexicon: Lexicon) -> tuple[int,
 
 
 def _merged(events: list[Event]) -> list[Event]:
-    """Joins 'no' + 'enlargement' to normal, and 'normal and stable' to normal."""
+    """Joins 'normal and stable' to one quality; 'stable' gives way to what is said beside it."""
     merged: list[Event] = []
     for event in events:
-        if event.kind in _QUALITIES and merged:
-            before = merged[-1]
-            adjacent = event.first - before.last <= 1
-            if adjacent and (before.kind, event.kind) == (Kind.NEGATION_BEFORE, Kind.ENLARGED):
-                merged[-1] = _joined(before, event, Kind.NORMAL)
-                continue
-            linked = merged[-2:-1] if before.kind is Kind.AND else merged[-1:]
-            if linked and linked[0].kind in _QUALITIES and event.first - linked[0].last <= 2:
-                del merged[merged.index(linked[0], -2) :]
-                kind = event.kind if linked[0].kind is Kind.STABLE else linked[0].kind
-                event = _joined(linked[0], event, kind)
+        linked = merged[-2:-1] if merged and merged[-1].kind is Kind.AND else merged[-1:]
+        if (
+            event.kind in _QUALITIES
+            and linked
+            and linked[0].kind in _QUALITIES
+            and event.first - linked[0].last <= 1
+        ):
+            left = linked[0]
+            del merged[-2 if merged[-1] is not left else -1 :]
+            event = _joined(left, event, event.kind if left.kind is Kind.STABLE else left.kind)
         merged.append(event)
     return merged
 
@@ -156,6 +155,7 @@ class _Scope:
         self.separated = False
         self.alternative: Span | None = None
         self.attribute: Event | None = None
+        self.predicate: Event | None = None
         self._look_ahead()
 
     def _look_ahead(self) -> None:
@@ -197,7 +197,7 @@ class _Scope:
                 self._hedge(event)
             case Kind.OR:
                 self.alternative = event.span if self.reachable else None
-            case Kind.AND:
+            case Kind.AND | Kind.COMMA:
                 self._separate(index, event)
             case Kind.STOP:
                 self._open()
@@ -243,10 +243,12 @@ class _Scope:
             self.denial = None
         before = self.events[index - 1] if index else None
         quality = self.quality[index]
-        if before is not None and before.kind in _QUALITIES and self._attributive(index):
+        if before is not None and self._attributive(before, event):
             quality = self.attribute = before
         elif quality is None:
             quality = self.attribute
+        else:
+            self.predicate = quality
         if quality is not None:
             status = _QUALITIES[quality.kind]
             self.readings += [
@@ -255,12 +257,10 @@ class _Scope:
                 if entry.finding is not None
             ]
 
-    def _attributive(self, index: int) -> bool:
-        """Whether the quality just before this structure belongs to it: 'normal heart size'."""
-        quality, structure = self.events[index - 1], self.events[index]
-        if structure.first - quality.last > 3:
-            return False
-        return index < 2 or self.events[index - 2].kind not in (Kind.VERB, Kind.STRUCTURE)
+    def _attributive(self, before: Event, structure: Event) -> bool:
+        """Whether the quality just before belongs to this structure: 'normal heart size'."""
+        near = structure.first - before.last <= 3
+        return before.kind in _QUALITIES and near and before is not self.predicate
 
     def _deny_back(self, event: Event) -> None:
         """'A or B is not seen'; with nothing before it, 'Resolved A' denies what follows."""
@@ -293,7 +293,7 @@ class _Scope:
         if self.used and not self.or_follows[index]:
             if new:
                 self.denial = None
-            if new or self.tokens[event.first].text == ",":
+            if new or event.kind is Kind.COMMA:
                 self.doubt = None
         self.closed, self.separated, self.alternative = False, True, None
 
