@@ -1,0 +1,81 @@
+"""The application and what its commands share: consoles, progress, JSON, missing packages."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from mrg_r1 import __version__
+from mrg_r1.errors import MissingExtra
+
+# No pretty tracebacks: they print local variables, and those hold patients' reports.
+app = typer.Typer(
+    name="mrg-r1",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+screen = Console()
+"""Results, on standard output."""
+
+notes = Console(stderr=True)
+"""Progress and remarks, on standard error, so that results can be piped."""
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+"""The `--json` option of every command whose result a program may read."""
+
+
+@app.callback(invoke_without_command=True)
+def root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Trains and judges models that write chest X-ray reports."""
+    if version:
+        typer.echo(f"mrg-r1 {__version__}")
+    elif context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def note(text: str) -> None:
+    """A remark on standard error, printed as it is."""
+    notes.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def print_json(document: Any) -> None:
+    """Writes a document as JSON on standard output."""
+    typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+@contextmanager
+def counting(title: str, total: int | None = None) -> Generator[Callable[[int], None]]:
+    """A progress bar that is told how many more are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, TimeRemainingColumn(), console=notes, transient=True) as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda more: progress.update(task, advance=more)
+
+
+@contextmanager
+def loading(extra: str) -> Generator[None]:
+    """Shows that a verb's packages are loading, which takes seconds.
+
+    Raises:
+        MissingExtra: one of them is not installed.
+    """
+    try:
+        with notes.status("loading packages"):
+            yield
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] == "mrg_r1":
+            raise
+        raise MissingExtra(
+            f"{error.name} is not installed; type: pip install 'mrg-r1[{extra}]'"
+        ) from None

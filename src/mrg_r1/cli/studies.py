@@ -1,0 +1,179 @@
+"""`mrg-r1 data` and `mrg-r1 label`: studies and reports, before any training."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from rich.table import Column, Table
+from rich.text import Text
+
+from mrg_r1.cli.app import Json, app, counting, note, notes, print_json, screen
+from mrg_r1.config import DataRecipe, Source
+from mrg_r1.data.study import Position, Studies, Study
+from mrg_r1.errors import ConfigError, DataError
+from mrg_r1.records import replacing
+
+_COUNTS = {"train": 200, "val": 25, "test": 50}
+"""Studies that `mrg-r1 data phantom` draws where nothing was drawn and no number is given."""
+
+_SHOWN = 3
+"""Ids shown beside each reason why studies were left out."""
+
+_Drawn = typer.Option(min=0, help="Studies to draw (phantom).")
+
+
+@app.command(epilog="Example: mrg-r1 data iu-xray --root data/iu_xray --split val -o val.jsonl")
+def data(
+    source: Annotated[
+        Source, typer.Argument(metavar="SOURCE", help="What kind of data set it is.")
+    ],
+    root: Annotated[Path, typer.Option(help="The folder (or table) that holds it.")],
+    split: Annotated[
+        Literal["train", "val", "test"] | None, typer.Option(help="Only this split.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Write the studies as JSON lines.")
+    ] = None,
+    train: Annotated[int | None, _Drawn] = None,
+    val: Annotated[int | None, _Drawn] = None,
+    test: Annotated[int | None, _Drawn] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawing (phantom).")] = 0,
+    as_json: Json = False,
+) -> None:
+    """Reads a data set; tells what is in it, what was left out, and why.
+
+    phantom draws chest X-rays into the folder, unless it holds a drawing and no number is given.
+    """
+    counts = {"train": train, "val": val, "test": test}
+    given = {name: count for name, count in counts.items() if count is not None}
+    found = _drawn(root, given, seed) if source == "phantom" else _read(source, root, given, seed)
+    studies = found.of_split(split) if split else found.studies
+    if split and not studies:
+        there = ", ".join(dict.fromkeys(study.split for study in found.studies)) or "none"
+        raise DataError(f"{root}: no studies in split '{split}'; there are: {there}")
+    if out:
+        with replacing(out) as file:
+            file.writelines(_to_line(study) for study in studies)
+        note(f"studies written to {out}")
+    summary = _summary(source, studies, found)
+    if as_json:
+        print_json(summary)
+    else:
+        _show(summary)
+
+
+def _drawn(root: Path, given: dict[str, int], seed: int) -> Studies:
+    from mrg_r1.data import phantom
+
+    if not given and not seed and (root / "settings.json").exists():
+        return phantom.read(root)
+    counts = {**dict.fromkeys(_COUNTS, 0), **given} if given else _COUNTS
+    done = 0
+    with counting("drawing studies", sum(counts.values())) as advance:
+
+        def on_progress(so_far: int, _: int) -> None:
+            nonlocal done
+            advance(so_far - done)
+            done = so_far
+
+        return phantom.draw(
+            root, **counts, seed=seed, size=DataRecipe().size, on_progress=on_progress
+        )
+
+
+def _read(source: Source, root: Path, given: dict[str, int], seed: int) -> Studies:
+    if given or seed:
+        raise ConfigError(f"data: {source} is read, not drawn; leave out numbers and seed")
+    from mrg_r1.data.sources import load
+
+    with notes.status("reading studies"):
+        return load(source, root)
+
+
+def _to_line(study: Study) -> str:
+    document = {
+        "id": study.id,
+        "split": study.split,
+        "patient": study.patient,
+        "images": [str(view.path) for view in study.views],
+        "positions": [view.position.value for view in study.views],
+        "findings": study.findings,
+        "impression": study.impression,
+        "indication": study.indication,
+    }
+    return json.dumps(document, ensure_ascii=False) + "\n"
+
+
+def _summary(source: str, studies: Sequence[Study], found: Studies) -> dict[str, Any]:
+    names = dict.fromkeys(study.split for study in studies)
+    return {
+        "source": source,
+        "splits": {name: _counts([s for s in studies if s.split == name]) for name in names},
+        "left_out": [{"reason": left.reason, "ids": list(left.ids)} for left in found.left_out],
+    }
+
+
+def _counts(studies: Sequence[Study]) -> dict[str, int]:
+    views = Counter(view.position for study in studies for view in study.views)
+    positions = {position.value: views[position] for position in Position}
+    return {"studies": len(studies), "images": views.total(), **positions}
+
+
+def _show(summary: dict[str, Any]) -> None:
+    names = ("studies", "images", *(position.value for position in Position))
+    numbers = Table("split", *(Column(name, justify="right") for name in names))
+    for split, counts in summary["splits"].items():
+        numbers.add_row(Text(split), *(f"{counts[name]:,}" for name in names))
+    screen.print(numbers)
+    if not summary["left_out"]:
+        screen.print("nothing left out")
+        return
+    table = Table("left out", Column("n", justify="right"), Column("such as", overflow="fold"))
+    for left in summary["left_out"]:
+        first = ", ".join(left["ids"][:_SHOWN])
+        table.add_row(Text(left["reason"]), f"{len(left['ids']):,}", Text(first))
+    screen.print(table)
+
+
+@app.command(epilog="Example: mrg-r1 label reports.csv --evidence mentions.jsonl -o labels.csv")
+def label(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or JSON lines, plain or .gz.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The CSV file to write.")],
+    column: Annotated[str, typer.Option(help="The column that holds the report.")] = "report",
+    labeler: Annotated[Literal["rules"], typer.Option(help="Who reads the reports.")] = "rules",
+    preset: Annotated[
+        Literal["chexbert", "chexpert"],
+        typer.Option(help="Whose conventions to follow where published labelers differ."),
+    ] = "chexbert",
+    evidence: Annotated[
+        Path | None, typer.Option(help="Also write each mention as a line of JSON.")
+    ] = None,
+    overwrite_labels: Annotated[
+        bool, typer.Option("--overwrite-labels", help="Replace label columns that are there.")
+    ] = False,
+) -> None:
+    """Writes the rows of a file again, with the 14 labels of each report.
+
+    Columns are named as the findings; codes are empty (blank), 1, 0 and -1 (uncertain). A row
+    without a report gets no labels, and is counted.
+    """
+    from mrg_r1.label import label_file
+    from mrg_r1.labelers.rules import RulesLabeler
+
+    with counting("labelling reports") as advance:
+        done = label_file(
+            file,
+            out,
+            RulesLabeler(preset),
+            column=column,
+            evidence=evidence,
+            overwrite=overwrite_labels,
+            on_rows=advance,
+        )
+    empty = f"; {done.empty:,} without a report have no labels" if done.empty else ""
+    note(f"{done.rows:,} rows written to {out}{empty}")
