@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mrg_r1.findings import DISEASES, FINDINGS, Labels, Status
-from mrg_r1.metrics import Floats
+from mrg_r1.findings import DISEASES, Labels, Status
+from mrg_r1.metrics.arrays import Floats, classes_of
 
 EPSILON = 1e-8
 """Added to each norm (eq. 5), so that a report without labels has cosine 0."""
@@ -30,8 +30,7 @@ def signed(
     values[Status.POSITIVE] = 1.0
     values[Status.NEGATIVE] = -negative_weight
     values[Status.UNCERTAIN] = uncertain
-    classes = np.array([row.statuses for row in labels], dtype=np.intp)  # (n, 14)
-    return values[classes.reshape(-1, len(FINDINGS))[:, : len(DISEASES)]]
+    return values[classes_of(labels)[:, : len(DISEASES)]]
 
 
 def ccs(generated: Floats, reference: Floats) -> Floats:

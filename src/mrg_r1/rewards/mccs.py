@@ -14,7 +14,7 @@ from mrg_r1.completion import parse
 from mrg_r1.errors import ConfigError, DataError
 from mrg_r1.findings import Labels
 from mrg_r1.labelers import Labeler
-from mrg_r1.metrics import Floats
+from mrg_r1.metrics.arrays import Floats
 from mrg_r1.metrics.cosine import ccs, mccs, signed
 from mrg_r1.rewards import Completion, check_lengths, texts_of
 

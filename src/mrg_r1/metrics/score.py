@@ -1,0 +1,142 @@
+"""Numbers that say how they were made: signatures, and intervals by bootstrap over studies."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from mrg_r1 import __version__
+from mrg_r1.errors import ConfigError
+from mrg_r1.metrics.arrays import Floats
+from mrg_r1.records import Score
+
+RESAMPLES = 1000
+PERCENTILES = (2.5, 97.5)
+_CELLS = 1 << 22  # counts of one chunk of resamples, which bounds the memory
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """How a score was made; two scores compare only if their signatures are equal.
+
+    `str()` writes the keys that apply, in this order:
+    'labeler:rules@0.1|uncertain:positive|labels:13|avg:micro|n:590|v:0.1.0'.
+
+    Attributes:
+        labeler: the labeler's identity.
+        uncertain: what an uncertain finding counts as, 'positive' or 'negative'.
+        labels: number of findings, 14, 13 or 5.
+        avg: 'micro', 'macro', 'weighted' or 'example'.
+        absent: what 0/0 counts as, for a finding or a report without any positive.
+        margin: the margin of eq. 6.
+        text: how the text was prepared.
+        n: number of samples.
+        v: version of this package.
+    """
+
+    labeler: str | None = None
+    uncertain: str | None = None
+    labels: int | None = None
+    avg: str | None = None
+    absent: int | None = None
+    margin: float | None = None
+    text: str | None = None
+    n: int
+    v: str = __version__
+
+    def __str__(self) -> str:
+        values = ((f.name, getattr(self, f.name)) for f in dataclasses.fields(self))
+        return "|".join(f"{name}:{value}" for name, value in values if value is not None)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Measure:
+    """Scores that are functions of sums over samples, so that resampling is a matrix product.
+
+    Attributes:
+        names: metric and signature of each of the m scores.
+        terms: what is summed, (n, k).
+        combine: sums (..., k) to scores (..., m).
+    """
+
+    names: tuple[tuple[str, Signature], ...]
+    terms: Floats
+    combine: Callable[[Floats], Floats]
+
+
+def mean(metric: str, signature: Signature, values: Floats) -> Measure:
+    """The mean of a number per sample, (n,)."""
+    terms = np.stack([values, np.ones_like(values)], axis=1)
+    return Measure(((metric, signature),), terms, lambda sums: sums[..., :1] / sums[..., 1:])
+
+
+def score(
+    measures: Sequence[Measure],
+    studies: Sequence[str],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[Score, ...]:
+    """The scores of all measures with their 95 % percentile intervals.
+
+    Whole studies are resampled, since samples of one study share their reference.
+
+    Args:
+        measures: at least one, each over the same n samples.
+        studies: the study of each sample, n.
+        resamples: number of bootstrap resamples.
+        seed: of the resampling; the same studies are then drawn the same way for every system.
+
+    Raises:
+        ConfigError: fewer than one resample.
+    """
+    if resamples < 1:
+        raise ConfigError(f"bootstrap: {resamples} resamples; use at least 1, such as {RESAMPLES}")
+    terms = np.concatenate([measure.terms for measure in measures], axis=1)  # (n, k)
+    totals = list(_split(terms.sum(axis=0), measures))
+    resampled = list(_split(_resampled_sums(terms, studies, resamples, seed), measures))
+    scores: list[Score] = []
+    for measure, total, sums in zip(measures, totals, resampled, strict=True):
+        values = measure.combine(total)  # (m,)
+        low, high = np.percentile(measure.combine(sums), PERCENTILES, axis=0)  # (m,) each
+        for (metric, signature), *numbers in zip(measure.names, values, low, high, strict=True):
+            scores.append(Score(metric, *map(float, numbers), signature=str(signature)))
+    return tuple(scores)
+
+
+def _split(sums: Floats, measures: Sequence[Measure]) -> Iterator[Floats]:
+    """The columns of each measure."""
+    start = 0
+    for measure in measures:
+        width = measure.terms.shape[1]
+        yield sums[..., start : start + width]
+        start += width
+
+
+def _resampled_sums(terms: Floats, studies: Sequence[str], resamples: int, seed: int) -> Floats:
+    """Sums of the terms over each resample of the studies: (n, k) to (resamples, k)."""
+    per_study = _sums_by_study(terms, studies)  # (s, k)
+    count = len(per_study)
+    generator = np.random.default_rng(seed)
+    rows = max(1, _CELLS // count)
+    sums: list[Floats] = []
+    for start in range(0, resamples, rows):
+        chunk = min(rows, resamples - start)
+        drawn = generator.integers(count, size=(chunk, count))
+        drawn += np.arange(chunk)[:, None] * count
+        times = np.bincount(drawn.ravel(), minlength=chunk * count).reshape(chunk, count)
+        sums.append(times.astype(np.float64) @ per_study)
+    return np.concatenate(sums)
+
+
+def _sums_by_study(terms: Floats, studies: Sequence[str]) -> Floats:
+    """Sums of the terms over the samples of each study, in the order of the study ids."""
+    if len(studies) != len(terms):
+        raise ValueError(f"{len(terms)} samples but {len(studies)} studies")
+    names = np.asarray(studies, dtype=object)
+    order = np.argsort(names, kind="stable")
+    _, starts = np.unique(names[order], return_index=True)
+    return np.add.reduceat(terms[order], starts, axis=0)
