@@ -166,8 +166,8 @@ def test_references_are_labelled_once_and_each_text_once() -> None:
     labeler = LiteralLabeler()
     reward = MccsReward(labeler)
     reward([render("a", "Edema+")] * 4, ["Edema-"] * 4)
-    reward([render("a", "Edema+")] * 4, ["Edema-"] * 4)
-    assert labeler.asked == [["Edema-", "Edema+"], ["Edema+"]]
+    reward([render("a", "Edema?")] * 4, ["Edema-"] * 4)
+    assert labeler.asked == [["Edema-", "Edema+"], ["Edema?"]]
 
 
 def test_blank_references_show_in_the_log() -> None:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +13,7 @@ from mrg_r1.completion import parse
 from mrg_r1.errors import ConfigError, DataError
 from mrg_r1.findings import Labels
 from mrg_r1.labelers import Labeler
+from mrg_r1.labelers.cached import CachedLabeler
 from mrg_r1.metrics.arrays import Floats
 from mrg_r1.metrics.cosine import ccs, mccs, signed
 from mrg_r1.rewards import Completion, check_lengths, texts_of
@@ -27,7 +27,7 @@ class MccsReward:
     but for the margin, which it does not state.
 
     Attributes:
-        labeler: reads the 13 findings in reports and references.
+        labeler: reads the 13 findings in reports and references, each distinct text once.
         margin: m of eq. 6, in (-1, 1); below 0 a report that says nothing is paid.
         both_empty: the cosine, in [0, 1], of two zero vectors; 0 in the paper, where a reference
             without labels gives every candidate 0 and so no clinical signal. The share of such
@@ -46,9 +46,7 @@ class MccsReward:
     negative_weight: float = 1.0
     uncertain: float = 1.0
     prefill: str = ""
-    _seen: dict[str, Labels] = field(
-        default_factory=dict[str, Labels], init=False, repr=False, compare=False
-    )
+    _cached: CachedLabeler = field(init=False, repr=False, compare=False)
 
     __name__ = "mccs"
 
@@ -67,6 +65,7 @@ class MccsReward:
                 f"finding earns {-self.margin / (1 - self.margin):.3f}",
                 stacklevel=3,
             )
+        object.__setattr__(self, "_cached", CachedLabeler(self.labeler))
 
     @classmethod
     def paper(cls, labeler: Labeler, margin: float = 0.3) -> MccsReward:
@@ -85,9 +84,9 @@ class MccsReward:
         check_lengths(completions, reference)
         _check_references(reference)
         reports = [parse(text, prefill=self.prefill).report for text in texts_of(completions)]
-        labels = self._label(reports, reference)
-        generated = self._vectors([labels[report] for report in reports])  # (n, 13)
-        expected = self._vectors([labels[text] for text in reference])  # (n, 13)
+        labels = self._cached.label([*reference, *reports])  # one batch for the labeler
+        expected = self._vectors(labels[: len(reference)])  # (n, 13)
+        generated = self._vectors(labels[len(reference) :])  # (n, 13)
         blank = ~expected.any(axis=1)  # (n,)
         if log_metric := columns.get("log_metric"):
             log_metric("mccs/blank_reference", float(blank.mean()))
@@ -98,14 +97,6 @@ class MccsReward:
 
     def _vectors(self, labels: Sequence[Labels]) -> Floats:
         return signed(labels, uncertain=self.uncertain, negative_weight=self.negative_weight)
-
-    def _label(self, reports: Sequence[str], reference: Sequence[str]) -> Mapping[str, Labels]:
-        """Labels by text: each distinct text once, references once in the reward's life."""
-        texts = dict.fromkeys([*reference, *reports])
-        new = [text for text in texts if text not in self._seen]
-        labels = dict(zip(new, self.labeler.label(new), strict=True))
-        self._seen.update((text, labels[text]) for text in reference if text in labels)
-        return ChainMap(labels, self._seen)
 
 
 def _check_references(reference: Sequence[Any]) -> None:
