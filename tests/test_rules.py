@@ -166,7 +166,7 @@ SENTENCES = [
     ("Heart size is at the upper limits of normal.", "CM-"),
     ("Heart size is upper limits of normal.", "CM+"),
     ("Borderline cardiomegaly without heart failure.", "CM+ ED-"),
-    ("Heart size cannot be evaluated.", ""),
+    ("Heart size cannot be evaluated.", "CM?"),
     ("Cardiomediastinal silhouette is normal.", "EC-"),
     ("The cardiac contours are normal.", "EC- CM-"),
     ("Mediastinal contours are within normal limits.", "EC-"),

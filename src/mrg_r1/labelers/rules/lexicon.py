@@ -42,7 +42,7 @@ class Kind(Enum):
     NORMAL = "normal"
     ENLARGED = "enlarged"
     STABLE = "stable"
-    BORDERLINE = "borderline"
+    UNSURE = "unsure"
 
 
 @dataclass(frozen=True, slots=True)

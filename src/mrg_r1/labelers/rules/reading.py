@@ -77,7 +77,7 @@ _QUALITIES = {
     Kind.NORMAL: Status.NEGATIVE,
     Kind.ENLARGED: Status.POSITIVE,
     Kind.STABLE: Status.UNCERTAIN,
-    Kind.BORDERLINE: Status.UNCERTAIN,
+    Kind.UNSURE: Status.UNCERTAIN,
 }
 _ANY = (Status.POSITIVE, Status.NEGATIVE, Status.UNCERTAIN)
 _COUNTS = {Kind.ONLY_NEGATED: (Status.NEGATIVE,), Kind.ONLY_ASSERTED: (Status.POSITIVE,)}
@@ -87,7 +87,7 @@ def read(report: str, span: Span, lexicon: Lexicon) -> list[Reading]:
     """The readings of one sentence, in the order of its words."""
     tokens = words(report, *span)
     events = _merged(_events(tokens, lexicon))
-    if not any(event.entries[0].finding for event in events):
+    if not any(entry.finding for event in events for entry in event.entries):
         return []
     scope = _Scope(tokens, events, lexicon)
     for index in range(len(events)):
