@@ -234,19 +234,31 @@ def test_an_evaluation_survives_its_file(tmp_path: Path) -> None:
     assert set(json.loads((tmp_path / "evaluation.json").read_text())) == {"systems"}
 
 
-def test_the_table_shows_systems_beside_the_constant_rows() -> None:
-    hostile = "[bold]mine[/bold]"
-    found = evaluate({hostile: GOOD, "poor": POOR}, LiteralLabeler(), resamples=50)
-    console = Console(width=200)
+def shown(evaluation: Evaluation, width: int) -> str:
+    console = Console(width=width)
     with console.capture() as capture:
-        console.print(table(found))
-    shown = capture.get()
-    assert "[bold]mine[/bold]" in shown
-    for name in ("poor", "constant-normal", "constant-best-f1-oracle", "constant-best-ccs-oracle"):
-        assert name in shown
-    assert shown.count("micro-13") == shown.count("macro-14") == 5
-    (row,) = [line for line in shown.splitlines() if "constant-best-f1-oracle" in line]
-    assert "0.857 [" in row
+        console.print(table(evaluation))
+    return capture.get()
+
+
+def test_the_table_shows_systems_beside_the_constant_rows() -> None:
+    found = evaluate({"[bold]mine[/bold]": GOOD, "poor": POOR}, LiteralLabeler(), resamples=50)
+    text = shown(found, 120)
+    names = ("[bold]mine[/bold]", "poor", "constant-normal", "constant-best-f1-oracle")
+    for name in (*names, "constant-best-ccs-oracle"):
+        assert name in text
+    assert text.count("micro-13") == text.count("macro-14") == 5
+    lines = text.splitlines()
+    row = next(i for i, line in enumerate(lines) if "constant-best-f1-oracle" in line)
+    assert "0.857" in lines[row]
+    assert ".667 1.000" in lines[row + 1]
+
+
+def test_the_table_cuts_nothing_off_in_80_columns() -> None:
+    text = shown(evaluate({"mine": GOOD, "poor": POOR}, LiteralLabeler(), resamples=50), 80)
+    assert "…" not in text
+    assert {"precision", "recall", "F1", "ccs", "format", "distinct"} <= {*text.split()}
+    assert text.count("macro-14") == 5
 
 
 def test_the_embedded_labeler_reads_the_constant_report_as_normal() -> None:

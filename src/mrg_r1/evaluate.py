@@ -212,14 +212,19 @@ def _system_readings(
 
 
 def table(evaluation: Evaluation) -> Table:
-    """The headline scores for a terminal, with intervals: systems beside constant reports.
+    """The headline scores for a terminal of 80 columns: systems beside constant reports.
 
-    Uncertain counts as positive; every other variant is in the evaluation itself.
+    Each score stands above its 95 % interval. Uncertain counts as positive; every other variant
+    is in the evaluation itself.
     """
+    from rich.box import SIMPLE
     from rich.table import Column, Table
     from rich.text import Text
 
-    shown = Table(Column("system", overflow="fold"), "over", "precision", "recall", "F1", *_WHOLE)
+    rates = [Column(name, no_wrap=True) for name in ("over", "precision", "recall", "F1", *_WHOLE)]
+    shown = Table(
+        Column("system", overflow="fold"), *rates, box=SIMPLE, collapse_padding=True, pad_edge=False
+    )
     for system in evaluation.systems:
         whole = [_find(system, metric) for metric in _WHOLE]
         for row, (average, labels) in enumerate(_HEADLINES):
@@ -242,8 +247,10 @@ def _find(system: SystemScores, metric: str, *parts: str) -> Score | None:
 def _cell(found: Score | None) -> str:
     if found is None:
         return ""
-    interval = f" [{found.low:.3f}, {found.high:.3f}]" if found.low < found.high else ""
-    return f"{found.value:.3f}{interval}"
+    if found.low == found.high:
+        return f"{found.value:.3f}"
+    low, high = (f"{bound:.3f}".replace("0.", ".", 1) for bound in (found.low, found.high))
+    return f"{found.value:.3f}\n{low} {high}"
 
 
 @dataclass(frozen=True, slots=True)
