@@ -134,8 +134,9 @@ def open_run(root: Path, recipe: Recipe, *, resume: bool) -> Run:
             raise ConfigError(f"{root}: was run with other settings ({keys}); add --out FOLDER")
     elif root.exists() and any(root.iterdir()):
         raise ConfigError(f"{root}: is not empty and holds no run; add --out FOLDER")
-    write_json(run.versions, versions())
-    write_json(run.recipe, resolved)
+    if not run.recipe.exists():
+        write_json(run.versions, versions())
+        write_json(run.recipe, resolved)
     return run
 
 

@@ -12,9 +12,10 @@ Departures from the paper, all by recipe:
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from peft import LoraConfig
 from rich.console import Console
@@ -27,9 +28,9 @@ from mrg_r1.data import phantom
 from mrg_r1.data.images import check_images
 from mrg_r1.data.samples import samples as samples_of
 from mrg_r1.data.sources import load
-from mrg_r1.data.study import Sample, Studies
+from mrg_r1.data.study import LeftOut, Sample, Studies, Study
 from mrg_r1.errors import DataError
-from mrg_r1.evaluate import evaluate, readings
+from mrg_r1.evaluate import evaluate, readings, table
 from mrg_r1.labelers import Labeler
 from mrg_r1.labelers.rules import RulesLabeler
 from mrg_r1.policy.load import Policy, load_policy
@@ -42,7 +43,7 @@ from mrg_r1.rewards.format import FormatReward
 from mrg_r1.rewards.mccs import MccsReward
 from mrg_r1.run import Run, open_run
 from mrg_r1.trainers.callbacks import CompletionLog, ProgressBar, RunRecorder, last_whole_checkpoint
-from mrg_r1.trainers.options import grpo_config, sft_config
+from mrg_r1.trainers.options import check_options, grpo_config, sft_config
 from mrg_r1.trainers.rows import rows, supervised_targets
 
 console = Console(stderr=True)
@@ -73,28 +74,77 @@ def train(recipe: Recipe, root: Path, *, resume: bool = False) -> Path:
         seed=recipe.seed,
     )
     evaluation.write(run.evaluation)
-    write_jsonl(run.readings, readings({"start": before, "srl": after}, labeler))
+    rewards = list(zip(*make_rewards(recipe.reward, labeler), strict=True))
+    read = readings({"start": before, "srl": after}, labeler, rewards=rewards)
+    write_jsonl(run.readings, read)
+    console.print(table(evaluation))
     return write_audit(run.root)
 
 
+def describe(recipe: Recipe) -> list[str]:
+    """What a recipe would do, checked without weights, a GPU, or a single step.
+
+    Raises:
+        ConfigError: a training option is unknown, or ours to set.
+        DataError: the studies are there but cannot be used.
+    """
+    for section, table_ in (("sft", recipe.sft), ("srl", recipe.srl)):
+        check_options(section, table_ or {})
+    data, policy = recipe.data, recipe.policy
+    lines = [f"recipe: {recipe.name}, seed {recipe.seed}"]
+    if data.source == "phantom":
+        lines.append(f"data: {data.train} studies drawn to train on, {data.test} to judge on")
+    elif not Path(data.root).exists():
+        lines.append(f"data: {data.root} is not here; add --set data.root=FOLDER")
+    else:
+        for split, found, _ in split_samples(recipe, load(data.source, Path(data.root))):
+            lines.append(f"data: {split}, {len(found)} samples of {data.source}")
+    if policy.tiny:
+        lines.append("policy: a tiny Qwen2.5-VL from random weights")
+    else:
+        here = "" if Path(policy.path).exists() else " is not here; add --set policy.path=FOLDER"
+        lines.append(f"policy: {policy.path}{here}")
+    if policy.lora:
+        lines.append(f"LoRA: rank {policy.lora.rank}, alpha {policy.lora.alpha}")
+    rewards, weights = make_rewards(recipe.reward, make_labeler(recipe.reward))
+    names = ", ".join(f"{w} {r.__name__}" for r, w in zip(rewards, weights, strict=True))
+    lines.append(f"reward: {names}")
+    lines.append(f"supervised start: {_options(recipe.sft) if recipe.sft else 'none'}")
+    lines.append(f"SRL: {_options(recipe.srl)}")
+    lines.append(f"prompt: {policy.instruction}")
+    return lines
+
+
 def load_samples(recipe: Recipe, run: Run) -> tuple[list[Sample], list[Sample]]:
-    """The samples of the train split and of the evaluation split, all images present."""
-    data = recipe.data
-    studies = load_studies(data, run, recipe.seed)
-    for left_out in studies.left_out:
-        console.print(f"left out: {len(left_out.ids)} {left_out.reason}")
+    """The samples of the train split and of the evaluation split, all images present.
+
+    Raises:
+        DataError: a split has no samples, or an image is missing or broken.
+    """
+    studies = load_studies(recipe.data, run, recipe.seed)
     splits: list[list[Sample]] = []
-    for split, limit in (("train", data.train), (data.eval_split, data.test)):
-        chosen = _some(studies.of_split(split), limit, recipe.seed)
-        found, left = samples_of(chosen, section=data.section, views=data.views)
-        for left_out in left:
-            console.print(f"left out of {split}: {len(left_out.ids)} {left_out.reason}")
+    for split, found, left_out in split_samples(recipe, studies):
+        for left in left_out:
+            console.print(f"left out of {split}: {len(left.ids)} {left.reason}")
         if not found:
-            raise DataError(f"{data.source}: no samples in split '{split}'; see mrg-r1 data")
+            raise DataError(
+                f"{recipe.data.source}: no samples in split '{split}'; "
+                f"see what is there with: mrg-r1 data {recipe.data.source} --root FOLDER"
+            )
         check_images(found)
         console.print(f"{split}: {len(found)} samples")
         splits.append(found)
     return splits[0], splits[1]
+
+
+def split_samples(
+    recipe: Recipe, studies: Studies
+) -> Iterator[tuple[str, list[Sample], list[LeftOut]]]:
+    """The train split, then the evaluation split: its name, samples, and what was left out."""
+    data = recipe.data
+    for split, limit in (("train", data.train), (data.eval_split, data.test)):
+        chosen = _some(studies.of_split(split), limit, recipe.seed)
+        yield split, *samples_of(chosen, section=data.section, views=data.views)
 
 
 def load_studies(data: DataRecipe, run: Run, seed: int) -> Studies:
@@ -147,7 +197,7 @@ def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labele
     base = Path(policy.path) if policy.path else run.base
     if policy.tiny and not base.exists():
         texts = [*targets, *([policy.instruction] * len(samples))]
-        build_tiny(base, texts, policy.tiny, seed=recipe.seed)
+        build_tiny(texts, policy.tiny, seed=recipe.seed).save(base)
     if recipe.sft is None or run.start.exists():
         return base if recipe.sft is None else run.start
     config = sft_config(recipe.sft, run.checkpoints("sft"), recipe.seed)
@@ -262,12 +312,16 @@ def _lora(settings: LoraSettings | None) -> LoraConfig | None:
     )
 
 
-def _some(studies: Sequence, limit: int, seed: int) -> list:
+def _some(studies: Sequence[Study], limit: int, seed: int) -> list[Study]:
     """A seeded choice of `limit` studies in their own order; all of them if limit is 0."""
     if not limit or limit >= len(studies):
         return list(studies)
     chosen = random.Random(seed).sample(range(len(studies)), limit)
     return [studies[index] for index in sorted(chosen)]
+
+
+def _options(table_: Mapping[str, Any]) -> str:
+    return ", ".join(f"{key} = {value}" for key, value in table_.items())
 
 
 def _progress() -> Progress:

@@ -6,6 +6,7 @@ with other words than it was trained on writes other reports.
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,7 @@ class Policy:
     def save(self, folder: Path) -> None:
         """Writes weights (or adapter) and processor under a temporary name, then renames."""
         temporary = folder.with_name(f".{folder.name}.tmp")
+        shutil.rmtree(temporary, ignore_errors=True)
         self.model.save_pretrained(temporary)
         self.processor.save_pretrained(temporary)
         write_json(temporary / _OURS, {"instruction": self.instruction})

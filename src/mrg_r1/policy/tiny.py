@@ -1,13 +1,12 @@
 """A Qwen2.5-VL of a few million random weights, with a tokenizer of its own.
 
-The classes are the ones a 7-billion-weight policy uses; only the numbers differ. It is saved as
-an ordinary model folder, so everything after it loads the tiny policy and a real one alike.
+The classes are the ones a 7-billion-weight policy uses; only the numbers differ. Once saved it
+is an ordinary model folder, so everything after it loads a tiny policy and a real one alike.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from pathlib import Path
 
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -20,6 +19,7 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
+from mrg_r1.policy.load import Policy
 from mrg_r1.policy.settings import TinyConfig
 
 # Qwen's control tokens, in the order of its own vocabulary. All are special: skipped in decoding.
@@ -47,11 +47,10 @@ _CHAT_TEMPLATE = (
 )
 
 
-def build_tiny(folder: Path, texts: Iterable[str], config: TinyConfig, *, seed: int) -> None:
-    """Writes a tiny Qwen2.5-VL with random weights, and its processor, as a model folder.
+def build_tiny(texts: Iterable[str], config: TinyConfig, *, seed: int) -> Policy:
+    """A tiny Qwen2.5-VL with random weights, and its processor.
 
     Args:
-        folder: where the policy is saved.
         texts: what it will read and write; its byte-level BPE vocabulary is trained on them.
         config: its numbers.
         seed: seed of the weights.
@@ -60,8 +59,7 @@ def build_tiny(folder: Path, texts: Iterable[str], config: TinyConfig, *, seed: 
     torch.manual_seed(seed)
     model = Qwen2_5_VLForConditionalGeneration(_model_config(processor, config))
     model.generation_config.eos_token_id = processor.tokenizer.eos_token_id
-    model.save_pretrained(folder)
-    processor.save_pretrained(folder)
+    return Policy(model, processor)
 
 
 def _processor(texts: Iterable[str], config: TinyConfig) -> Qwen2_5_VLProcessor:

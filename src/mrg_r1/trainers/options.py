@@ -94,6 +94,15 @@ def grpo_config(
     return config
 
 
+def check_options(section: str, table: Mapping[str, Any]) -> None:
+    """Checks the names of a recipe's `[sft]` or `[srl]` table, on any machine.
+
+    Raises:
+        ConfigError: an option is unknown, or ours to set.
+    """
+    _check_names(SFTConfig if section == "sft" else GRPOConfig, section, table)
+
+
 def _config(
     cls: type[Options],
     section: str,
@@ -102,6 +111,14 @@ def _config(
     folder: Path,
     seed: int,
 ) -> Options:
+    _check_names(cls, section, table)
+    try:
+        return cls(**{**defaults, **table, "output_dir": str(folder), "seed": seed})
+    except (ValueError, TypeError) as error:
+        raise ConfigError(f"[{section}] {cls.__name__}: {error}".replace("\n", " ")) from None
+
+
+def _check_names(cls: type[_BaseConfig], section: str, table: Mapping[str, Any]) -> None:
     known = {field.name for field in dataclasses.fields(cls) if field.init}
     problems = [f"{section}.{key}: set {_OURS[key]} instead" for key in table if key in _OURS]
     for key in table.keys() - known:
@@ -110,7 +127,3 @@ def _config(
         problems.append(f"{section}.{key}: {cls.__name__} has no such option{hint}")
     if problems:
         raise ConfigError("; ".join(problems))
-    try:
-        return cls(**{**defaults, **table, "output_dir": str(folder), "seed": seed})
-    except (ValueError, TypeError) as error:
-        raise ConfigError(f"[{section}] {cls.__name__}: {error}".replace("\n", " ")) from None
