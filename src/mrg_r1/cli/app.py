@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -22,7 +23,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-screen = Console()
+# In a pipe nothing bounds the width of a table; rich would assume 80 columns.
+screen = Console(width=None if sys.stdout.isatty() else 240)
 """Results, on standard output."""
 
 notes = Console(stderr=True)
@@ -54,11 +56,22 @@ def print_json(document: Any) -> None:
     typer.echo(json.dumps(document, indent=2, ensure_ascii=False))
 
 
+def busy(title: str) -> AbstractContextManager[object]:
+    """Shows on a terminal that something takes its time."""
+    return notes.status(title) if notes.is_terminal else nullcontext()
+
+
 @contextmanager
 def counting(title: str, total: int | None = None) -> Generator[Callable[[int], None]]:
-    """A progress bar that is told how many more are done."""
+    """A progress bar on a terminal, which is told how many more are done."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, TimeRemainingColumn(), console=notes, transient=True) as progress:
+    with Progress(
+        *columns,
+        TimeRemainingColumn(),
+        console=notes,
+        transient=True,
+        disable=not notes.is_terminal,
+    ) as progress:
         task = progress.add_task(title, total=total)
         yield lambda more: progress.update(task, advance=more)
 
@@ -71,7 +84,7 @@ def loading(extra: str) -> Generator[None]:
         MissingExtra: one of them is not installed.
     """
     try:
-        with notes.status("loading packages"):
+        with busy("loading packages"):
             yield
     except ModuleNotFoundError as error:
         if not error.name or error.name.partition(".")[0] == "mrg_r1":

@@ -11,7 +11,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from mrg_r1.cli.app import Json, app, note, notes, print_json, screen
+from mrg_r1.cli.app import Json, app, busy, note, print_json, screen
 from mrg_r1.config import recipe_names, recipe_text
 from mrg_r1.errors import ConfigError
 from mrg_r1.records import replacing
@@ -24,7 +24,7 @@ _Name = Annotated[str, typer.Argument(metavar="NAME", help="A shipped recipe's n
 
 @recipes.callback(invoke_without_command=True)
 def list_recipes(context: typer.Context, as_json: Json = False) -> None:
-    """Lists the recipes that ship with the program; show prints one, copy makes it yours."""
+    """Lists the recipes; shows, copies one."""
     if context.invoked_subcommand is not None:
         return
     headers = {name: _header(recipe_text(name)) for name in recipe_names()}
@@ -65,10 +65,13 @@ def copy(
 
 @app.command(epilog="Example: mrg-r1 doctor --json")
 def doctor(as_json: Json = False) -> None:
-    """Tells what is installed, what is missing, and what to type."""
+    """Tells what is installed, and what is not.
+
+    For what is missing it says what to type.
+    """
     from mrg_r1.doctor import examine
 
-    with notes.status("looking"):
+    with busy("looking"):
         checks = examine(Path.cwd())
     if as_json:
         print_json([dataclasses.asdict(check) for check in checks])

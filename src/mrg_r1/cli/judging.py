@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from mrg_r1.cli.app import Json, app, note, notes, print_json, screen
+from mrg_r1.cli.app import Json, app, busy, note, print_json, screen
 from mrg_r1.errors import ConfigError
 
 
@@ -42,9 +42,10 @@ def evaluate(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Scores systems side by side, beside reports that never look at the image.
+    """Scores systems side by side.
 
-    The table shows headlines; --json and -o hold every variant, each with its signature.
+    Beside them stand constant reports, which never look at the image. The table shows
+    headlines; --json and -o hold every variant, each with its signature.
     """
     from mrg_r1 import evaluate as verb
     from mrg_r1.labelers.rules import RulesLabeler
@@ -58,27 +59,26 @@ def evaluate(
             id_column=id_column,
             references=references,
         )
-        for system, path in zip(_names(paths, name or ()), paths, strict=True)
+        for system, path in zip(_names(files, name or ()), paths, strict=True)
     }
-    with notes.status("labelling and scoring"):
+    with busy("labelling and scoring"):
         evaluation = verb.evaluate(systems, RulesLabeler(preset), resamples=resamples, seed=seed)
     if out:
         evaluation.write(out)
-        note(f"evaluation written to {out}")
+        note(f"{out}: {len(evaluation.systems)} systems, constant reports included")
     if as_json:
         print_json(dataclasses.asdict(evaluation))
     else:
         screen.print(verb.table(evaluation))
 
 
-def _names(paths: Sequence[Path], given: Sequence[str]) -> list[str]:
-    """The given names; else the files' stems, or their folders' names where stems are alike."""
-    if given and len(given) != len(paths):
-        raise ConfigError(f"evaluate: {len(given)} names for {len(paths)} files; name each once")
-    for names in (
-        list(given) or [path.stem for path in paths],
-        list(given) or [path.resolve().parent.name for path in paths],
-    ):
+def _names(files: Sequence[Path], given: Sequence[str]) -> Sequence[str]:
+    """The given names; else those of files and runs, or of their folders where these are alike."""
+    if given and len(given) != len(files):
+        raise ConfigError(f"evaluate: {len(given)} names for {len(files)} files; name each once")
+    own = [path.resolve().name if path.is_dir() else path.stem for path in files]
+    folders = [path.resolve().parent.name for path in files]
+    for names in (given,) if given else (own, folders):
         if len(set(names)) == len(names):
             return names
     raise ConfigError("evaluate: systems need different names; give one --name per file")
@@ -92,9 +92,12 @@ def audit(
     ] = None,
     studies: Annotated[int, typer.Option(min=0, help="Studies shown side by side.")] = 60,
 ) -> None:
-    """Draws a run as one self-contained HTML page: curves, scores, images, reports, labels."""
+    """Draws a run as one HTML page.
+
+    Curves, scores, images, reports and labels, in a file that needs nothing else.
+    """
     from mrg_r1.audit import write_audit
 
-    with notes.status("drawing the page"):
+    with busy("drawing the page"):
         page = write_audit(run, out, studies=studies)
     typer.echo(f"audit page: {page}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from mrg_r1.cli.app import Json, app, counting, note, notes, print_json, screen
+from mrg_r1.cli.app import Json, app, busy, counting, note, print_json, screen
 from mrg_r1.config import DataRecipe, Source
 from mrg_r1.data.study import Position, Studies, Study
 from mrg_r1.errors import ConfigError, DataError
@@ -37,7 +38,8 @@ def data(
         Literal["train", "val", "test"] | None, typer.Option(help="Only this split.")
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", "-o", help="Write the studies as JSON lines.")
+        Path | None,
+        typer.Option("--out", "-o", help="Write the studies as JSON lines (a table)."),
     ] = None,
     train: Annotated[int | None, _Drawn] = None,
     val: Annotated[int | None, _Drawn] = None,
@@ -45,9 +47,10 @@ def data(
     seed: Annotated[int, typer.Option(min=0, help="Seed of the drawing (phantom).")] = 0,
     as_json: Json = False,
 ) -> None:
-    """Reads a data set; tells what is in it, what was left out, and why.
+    """Tells what is in a data set.
 
-    phantom draws chest X-rays into the folder, unless it holds a drawing and no number is given.
+    Counts studies, images and views per split, and what was left out, by reason. phantom draws
+    chest X-rays into the folder, unless it holds a drawing and no number is given.
     """
     counts = {"train": train, "val": val, "test": test}
     given = {name: count for name, count in counts.items() if count is not None}
@@ -58,8 +61,8 @@ def data(
         raise DataError(f"{root}: no studies in split '{split}'; there are: {there}")
     if out:
         with replacing(out) as file:
-            file.writelines(_to_line(study) for study in studies)
-        note(f"studies written to {out}")
+            file.writelines(_to_line(study, out.parent) for study in studies)
+        note(f"{out}: {len(studies):,} studies")
     summary = _summary(source, studies, found)
     if as_json:
         print_json(summary)
@@ -91,18 +94,19 @@ def _read(source: Source, root: Path, given: dict[str, int], seed: int) -> Studi
         raise ConfigError(f"data: {source} is read, not drawn; leave out numbers and seed")
     from mrg_r1.data.sources import load
 
-    with notes.status("reading studies"):
+    with busy("reading studies"):
         return load(source, root)
 
 
-def _to_line(study: Study) -> str:
+def _to_line(study: Study, folder: Path) -> str:
+    """A study as the source `table` reads it from a file in this folder."""
     document = {
         "id": study.id,
         "split": study.split,
         "patient": study.patient,
-        "images": [str(view.path) for view in study.views],
-        "positions": [view.position.value for view in study.views],
-        "findings": study.findings,
+        "image": [os.path.relpath(view.path, folder) for view in study.views],
+        "view": [view.position.value for view in study.views],
+        "report": study.findings,
         "impression": study.impression,
         "indication": study.indication,
     }
@@ -157,10 +161,10 @@ def label(
         bool, typer.Option("--overwrite-labels", help="Replace label columns that are there.")
     ] = False,
 ) -> None:
-    """Writes the rows of a file again, with the 14 labels of each report.
+    """Labels the reports of a file.
 
-    Columns are named as the findings; codes are empty (blank), 1, 0 and -1 (uncertain). A row
-    without a report gets no labels, and is counted.
+    Writes its rows again with 14 columns named as the findings; codes are empty (blank), 1, 0
+    and -1 (uncertain). A row without a report gets no labels, and is counted.
     """
     from mrg_r1.label import label_file
     from mrg_r1.labelers.rules import RulesLabeler
@@ -175,5 +179,5 @@ def label(
             overwrite=overwrite_labels,
             on_rows=advance,
         )
-    empty = f"; {done.empty:,} without a report have no labels" if done.empty else ""
-    note(f"{done.rows:,} rows written to {out}{empty}")
+    empty = f", {done.empty:,} of them without a report and so without labels" if done.empty else ""
+    note(f"{out}: {done.rows:,} rows{empty}")

@@ -38,7 +38,11 @@ def train(
         bool, typer.Option("--dry-run", help="Check everything and tell; train nothing.")
     ] = False,
 ) -> None:
-    """Trains a policy by a recipe, judges it, and leaves a run folder with an audit page."""
+    """Trains a policy by a recipe.
+
+    Judges it before and after, and leaves a run folder with an audit page. A run that was
+    stopped goes on with --resume, and ends as if it had not been stopped.
+    """
     checked = load_recipe(recipe, changes or ())
     run = out or Path("runs") / checked.name
     with loading("train"):
@@ -80,9 +84,10 @@ def generate(
         Path, typer.Option("--out", "-o", help="The predictions, as JSON lines.")
     ] = Path("predictions.jsonl"),
 ) -> None:
-    """Writes the reports of images, or of a split of a recipe's studies.
+    """Writes reports of images.
 
-    Decoding is the recipe's: --data's, else the run's, else greedy.
+    Of images that are named, or of a split of a recipe's studies. Decoding is the recipe's:
+    that of --data, else that of the run, else greedy.
     """
     if images and (data or split):
         raise ConfigError("generate: give images, or --data and --split, not both")
@@ -100,7 +105,7 @@ def generate(
                 screen.print(Text(f"{prediction.id}: {prediction.report or '(no report)'}"))
 
         n = verb.generate(policy, samples, out, decoding, on_prediction=on_prediction)
-    note(f"{n:,} predictions written to {out}")
+    note(f"{out}: {n:,} predictions")
 
 
 def _recipe(policy: Path, data: str | None, changes: Sequence[str]) -> Recipe | None:
