@@ -13,7 +13,7 @@ from mrg_r1.errors import ConfigError
 from mrg_r1.findings import Finding, Labels, Status
 from mrg_r1.labelers.rules.lexicon import PRESETS, lexicon
 from mrg_r1.labelers.rules.reading import Mention, Reading, read
-from mrg_r1.labelers.rules.text import sentences
+from mrg_r1.labelers.rules.text import fold, sentences
 
 __all__ = ["Mention", "RulesLabeler"]
 
@@ -59,8 +59,8 @@ class RulesLabeler:
         return [reading.mention(report) for reading in self._read(report)]
 
     def _read(self, report: str) -> list[Reading]:
-        words = lexicon(self.preset)
-        return [reading for span in sentences(report) for reading in read(report, span, words)]
+        known, folded = lexicon(self.preset), fold(report)
+        return [reading for span in sentences(report) for reading in read(folded, span, known)]
 
     def _aggregate(self, readings: list[Reading]) -> Labels:
         """Positive beats uncertain beats negative; No Finding is what is left.

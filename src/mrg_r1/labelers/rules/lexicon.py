@@ -7,7 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
+from enum import StrEnum
 from functools import cache
 from importlib.resources import files
 from typing import Any
@@ -17,7 +17,7 @@ from mrg_r1.findings import Finding
 PRESETS = ("chexbert", "chexpert")
 
 
-class Kind(Enum):
+class Kind(StrEnum):
     """What a phrase does in a sentence; the values are the names used in the data files."""
 
     ABNORMAL = "abnormal"
@@ -84,15 +84,14 @@ def lexicon(preset: str) -> Lexicon:
 
 
 def _phrases(preset: str) -> Iterator[tuple[tuple[str, ...], Entry]]:
-    findings, cues = _load("findings.toml"), _load("cues.toml")
-    macros: dict[str, str] = cues.pop("words")
-    for kind, pattern in _of_preset(cues, preset):
-        for phrase in expand(pattern, macros):
-            yield phrase, Entry(kind)
-    for name, table in findings.items():
+    """Every phrase with its meaning; cues first, since the first meaning rules scope."""
+    cues, findings = _load("cues.toml"), _load("findings.toml")
+    macros: dict[str, str] = cues.pop("words") | findings.pop("words")
+    for name, table in [*cues.items(), *findings.items()]:
+        finding = Finding(name) if name in findings else None
         for kind, pattern in _of_preset(table, preset):
             for phrase in expand(pattern, macros):
-                yield phrase, Entry(kind, Finding(name))
+                yield phrase, Entry(kind, finding)
 
 
 def _of_preset(table: dict[str, Any], preset: str) -> Iterator[tuple[Kind, str]]:

@@ -56,7 +56,7 @@ class Reading:
 
     def hedge(self, cue: Span) -> None:
         """Makes the mention uncertain, unless it is denied or a hedge does not count for it."""
-        if self.status is Status.POSITIVE and self.kind is not Kind.NEVER_HEDGED:
+        if self.status is Status.POSITIVE and self.kind not in _FIRM:
             self.status, self.cue = Status.UNCERTAIN, cue
 
 
@@ -79,13 +79,14 @@ _QUALITIES = {
     Kind.STABLE: Status.UNCERTAIN,
     Kind.UNSURE: Status.UNCERTAIN,
 }
+_FIRM = frozenset({Kind.NEVER_HEDGED, Kind.ONLY_ASSERTED})
 _ANY = (Status.POSITIVE, Status.NEGATIVE, Status.UNCERTAIN)
 _COUNTS = {Kind.ONLY_NEGATED: (Status.NEGATIVE,), Kind.ONLY_ASSERTED: (Status.POSITIVE,)}
 
 
-def read(report: str, span: Span, lexicon: Lexicon) -> list[Reading]:
-    """The readings of one sentence, in the order of its words."""
-    tokens = words(report, *span)
+def read(folded: str, span: Span, lexicon: Lexicon) -> list[Reading]:
+    """The readings of one sentence of a folded report, in the order of its words."""
+    tokens = words(folded, *span)
     events = _merged(_events(tokens, lexicon))
     if not any(entry.finding for event in events for entry in event.entries):
         return []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import string
 from collections import deque
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -32,18 +33,18 @@ _HEADING = re.compile(
 )
 _WORD = re.compile(
     r"""
-    [a-z0-9]+ (?: ['\u2019] [a-z]+ )?
+    [a-z0-9]+ (?: ' [a-z]+ )?
     | [,?]
     | (?<=[a-z]) / (?=[a-z])
-    | [\u2013\u2014] | (?<=\s) -- (?=\s) | (?<=\s) - (?=\s)
+    | (?<=\s) --? (?=\s)
     """,
-    re.ASCII | re.IGNORECASE | re.VERBOSE,
+    re.VERBOSE,
 )
-_PLAIN = str.maketrans({"\u2019": "'", "\u2013": ",", "\u2014": ",", "-": ","})
+_FOLD = str.maketrans(string.ascii_uppercase + "\u2019\u2013\u2014", string.ascii_lowercase + "',,")
 
 
 class Word(NamedTuple):
-    """A lower-case word, a comma, a slash between words, or a question mark, and where it is."""
+    """A word or sign, and where it stands."""
 
     text: str
     start: int
@@ -74,9 +75,14 @@ def _context(headings: list[re.Match[str]]) -> Iterator[tuple[int, int]]:
             yield heading.start(), heading.end() if following is None else following.start()
 
 
-def words(text: str, start: int, end: int) -> list[Word]:
-    """The words of `text[start:end]`; a dash that stands by itself reads as a comma."""
-    return [
-        Word(m.group().lower().translate(_PLAIN), m.start(), m.end())
-        for m in _WORD.finditer(text, start, end)
-    ]
+def fold(report: str) -> str:
+    """The report in lower case with plain quotes and commas for dashes, length unchanged.
+
+    Only ASCII letters change: the lower case of some other letters is two characters long.
+    """
+    return report.translate(_FOLD)
+
+
+def words(folded: str, start: int, end: int) -> list[Word]:
+    """The words, commas, question marks, lone dashes and slashes of `folded[start:end]`."""
+    return [Word(m[0], *m.span()) for m in _WORD.finditer(folded, start, end)]
