@@ -256,16 +256,18 @@ def _shown(value: Any) -> str:
     return f"'{value}'" if isinstance(value, str) else str(value)
 
 
-_Rule = tuple[Callable[[float], bool], str]
+_Rule = tuple[Callable[[Any], bool], str]
 _NATURAL: _Rule = (lambda value: value >= 0, "0 or more")
 _POSITIVE: _Rule = (lambda value: value > 0, "above 0")
 _SHARE: _Rule = (lambda value: 0 <= value <= 1, "in [0, 1]")
 
 _RULES: dict[str, _Rule] = {
+    # The run folder is named after it.
+    "name": (lambda value: Path(value).name == value not in ("", ".."), "the name of a folder"),
     "seed": (lambda value: 0 <= value < 2**32, "in [0, 2^32)"),
     "data.train": _NATURAL,
     "data.test": _NATURAL,
-    "data.size": _POSITIVE,
+    "data.size": (lambda value: value >= 64, "64 or more"),
     "policy.lora.rank": _POSITIVE,
     "policy.lora.alpha": _POSITIVE,
     "policy.lora.dropout": (lambda value: 0 <= value < 1, "in [0, 1)"),
