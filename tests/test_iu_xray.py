@@ -215,6 +215,8 @@ def test_names_everything_left_out(tmp_path: Path):
     image(tmp_path / "2_IM-1-1.png")
     image(tmp_path / "9_IM-1-1.png")
     image(tmp_path / "logo.png")
+    image(tmp_path / "c" / "CXR1_IM-1" / "0.png")
+    image(tmp_path / "d" / "CXR1_IM-1" / "0.png")
     image(tmp_path / "__MACOSX" / "3_IM-1-1.png")
     image(tmp_path / "._3_IM-1-1.png")
     loaded = iu_xray.load(tmp_path)
@@ -223,7 +225,7 @@ def test_names_everything_left_out(tmp_path: Path):
         iu_xray.NO_TEXT: ("CXR2",),
         iu_xray.NO_IMAGE: ("CXR3",),
         iu_xray.IMAGE_MISSING: ("1_IM-1-2",),
-        iu_xray.IMAGE_REPEATED: ("again/1_IM-1-1.jpg",),
+        iu_xray.IMAGE_REPEATED: ("d/CXR1_IM-1/0.png", "again/1_IM-1-1.jpg"),
         iu_xray.IMAGE_UNKNOWN: ("9_IM-1-1",),
     }
 

@@ -25,6 +25,7 @@ SPLITS = ("train", "val", "test")
 
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".dcm")
 _IMAGE = re.compile(r"(?:CXR)?(\d+)_(?:\1_)?(IM-[\w-]+)", re.ASCII)
+_STUDY = re.compile(r"CXR\d+_", re.ASCII)
 _XML = re.compile(r"\d+\.xml", re.ASCII)
 
 
@@ -43,10 +44,8 @@ class Report:
             findings=self.findings or other.findings,
             impression=self.impression or other.impression,
             indication=self.indication or other.indication,
-            images={
-                **self.images,
-                **{k: p for k, p in other.images.items() if k not in self.images},
-            },
+            # Twice: once for the order of the keys, once for the positions to prevail.
+            images={**self.images, **other.images, **self.images},
         )
 
 
@@ -65,8 +64,8 @@ class Annotated:
 class Tree:
     """What one walk over a folder found.
 
-    `images` holds the images named by uid, by uid and key; `numbered` those named
-    `<study>/<number>`; `repeated` the files whose image was found under a preferred name.
+    `images` holds the images named after their uid, by uid and key; `numbered` R2Gen's copies,
+    as '<study>/<number>'; `repeated` the files whose image was found under a preferred name.
     """
 
     root: Path
@@ -109,9 +108,10 @@ def walk(root: Path) -> Tree:
             sources[path.name] = path
         elif path.suffix.lower() in _SUFFIXES:
             key = image_key(path.name)
-            if key is None:
-                numbered.setdefault(f"{path.parent.name}/{path.stem}", path)
-            elif images.setdefault(key[0], {}).setdefault(key[1], path) != path:
+            if key and images.setdefault(key[0], {}).setdefault(key[1], path) != path:
+                repeated.append(path)
+            copy = f"{path.parent.name}/{path.stem}"
+            if not key and _STUDY.match(copy) and numbered.setdefault(copy, path) != path:
                 repeated.append(path)
     xmls = tuple(path for path in files if _XML.fullmatch(path.name))
     return Tree(root, sources, xmls, images, numbered, tuple(repeated))

@@ -37,4 +37,4 @@ def load(source: str, root: Path, **options: Any) -> Studies:
         raise ConfigError(f"no source '{source}'; {hint}")
     module, function = _LOADERS[source]
     # Imported here: a command that reads a table should not load what draws phantoms.
-    return getattr(import_module(module), function)(root, **options)
+    return getattr(import_module(module), function)(root.expanduser(), **options)
