@@ -24,7 +24,7 @@ MAX_PIXELS = 80_000_000
 
 _PNG, _JPEG, _DICOM = b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"DICM"
 _ENDS = {_PNG: b"IEND\xaeB`\x82", _JPEG: b"\xff\xd9"}
-_TAIL = 65536
+_TAIL = 1024
 
 
 def read_image(path: Path) -> Image.Image:
