@@ -100,7 +100,7 @@ def _parse_ordered(text: str, at: dict[str, tuple[int, int]]) -> ParsedCompletio
     report_start, report_open = at["<report>"]
     if "<think>" in at:
         think = text[at["<think>"][1] : at["</think>"][0]].strip()
-        if not think:
+        if _says_nothing(think):
             violations.append(Violation.EMPTY_THINK)
         if text[: at["<think>"][0]].strip():
             violations.append(Violation.TEXT_BEFORE_THINK)
@@ -115,11 +115,16 @@ def _parse_ordered(text: str, at: dict[str, tuple[int, int]]) -> ParsedCompletio
     report = text[report_open:report_close].strip()
     if "</report>" not in at:
         violations.append(Violation.UNCLOSED_REPORT)
-    if not report:
+    if _says_nothing(report):
         violations.append(Violation.EMPTY_REPORT)
     if text[end:].strip():
         violations.append(Violation.TEXT_AFTER_REPORT)
     return ParsedCompletion(think, report, tuple(violations))
+
+
+def _says_nothing(part: str) -> bool:
+    """Whether a part has no letter or digit: '.' or a zero-width space fills no part."""
+    return not any(map(str.isalnum, part))
 
 
 def _between(text: str, tags: list[tuple[str, int, int]], part: str) -> str:

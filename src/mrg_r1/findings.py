@@ -107,6 +107,8 @@ class Labels:
             if code not in _FROM_CSV:
                 raise DataError(f"labels: '{code}' under '{finding.value}'; use empty, 1, 0 or -1")
             statuses[finding] = _FROM_CSV[code]
+        if statuses[Finding.NO_FINDING] is Status.UNCERTAIN:
+            raise DataError("labels: '-1' under 'No Finding'; use empty, 0 or 1")
         if statuses[Finding.NO_FINDING] is Status.NEGATIVE:
             statuses[Finding.NO_FINDING] = Status.BLANK
         return cls.of(statuses)
