@@ -1,0 +1,261 @@
+"""The audit page in a browser: it sorts, filters, stays inert, and fits paper and phone."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+import audit_run
+from mrg_r1.audit import write_audit
+from mrg_r1.records import Prediction, read_jsonl, write_jsonl
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
+
+pytestmark = pytest.mark.slow
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+ATTACK = "no pneumothorax<img src=x onerror='hacked=1'><script>hacked = 1</script>"
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install 'mrg-r1[dev]'")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A page of 24 studies, one of which attacks it."""
+    run = audit_run.write_run(tmp_path_factory.mktemp("browser"))
+    first, *rest = read_jsonl(run / "predictions.jsonl", Prediction)
+    hostile = Prediction(first.id, first.id, ATTACK, ATTACK, ATTACK, first.reference, first.images)
+    write_jsonl(run / "predictions.jsonl", [hostile, *rest])
+    return write_audit(run)
+
+
+@contextmanager
+def opened(browser: Browser, audit: Path, **options: Any) -> Generator[Page]:
+    """The page; whatever it asks of the network or says on the console fails the test."""
+    complaints: list[str] = []
+    page = browser.new_page(**options)
+    page.on("console", lambda message: complaints.append(f"console: {message.text}"))
+    page.on("pageerror", lambda error: complaints.append(f"error: {error}"))
+    page.on("request", lambda request: complaints.append(f"request: {request.url}"))
+    page.goto(audit.as_uri())
+    yield page
+    page.close()
+    asked = f"request: {audit.as_uri()}"
+    assert [c for c in complaints if c != asked and not c.startswith("request: data:")] == []
+
+
+@pytest.fixture
+def page(browser: Browser, audit: Path) -> Iterator[Page]:
+    with opened(browser, audit, viewport={"width": 1280, "height": 900}) as page:
+        yield page
+
+
+def ids(page: Page) -> list[str]:
+    """The ids of the samples in sight, from top to bottom."""
+    shown = page.locator(".study:visible")
+    return [shown.nth(i).get_attribute("data-id") or "" for i in range(shown.count())]
+
+
+def numbers(page: Page, name: str) -> list[float]:
+    shown = page.locator(".study:visible")
+    return [float(shown.nth(i).get_attribute(name) or "nan") for i in range(shown.count())]
+
+
+def test_attack_is_only_text(page: Page) -> None:
+    assert page.evaluate("typeof hacked") == "undefined"
+    assert page.get_by_text(ATTACK, exact=True).count() >= 1
+
+
+def test_policy_refuses_what_is_not_ours(browser: Browser, audit: Path) -> None:
+    page = browser.new_page()
+    page.goto(audit.as_uri())
+    refused = page.evaluate(
+        """() => new Promise(done => {
+          const refused = [];
+          document.addEventListener("securitypolicyviolation", event => {
+            refused.push(event.effectiveDirective);
+            if (refused.length === 3) done(refused.sort());
+          });
+          const script = document.createElement("script");
+          script.textContent = "hacked = 1";
+          document.body.append(script);
+          new Image().src = "https://example.org/a.png";
+          fetch("https://example.org/").catch(() => {});
+        })"""
+    )
+    assert refused == ["connect-src", "img-src", "script-src-elem"]
+    assert page.evaluate("typeof hacked") == "undefined"
+    page.close()
+
+
+def test_images_are_drawn(page: Page) -> None:
+    widths = page.locator(".pictures img").evaluate_all("all => all.map(i => i.naturalWidth)")
+    assert len(widths) == 24
+    assert set(widths) == {224}
+
+
+def test_sorting(page: Page) -> None:
+    assert numbers(page, "data-change") == sorted(numbers(page, "data-change"), reverse=True)
+    page.get_by_label("Sort by").select_option("after")
+    assert numbers(page, "data-after") == sorted(numbers(page, "data-after"), reverse=True)
+    page.get_by_label("Order").select_option("up")
+    assert numbers(page, "data-after") == sorted(numbers(page, "data-after"))
+    page.get_by_label("Sort by").select_option("before")
+    assert numbers(page, "data-before") == sorted(numbers(page, "data-before"))
+    page.get_by_label("Sort by").select_option("id")
+    assert ids(page) == [f"drawn-{n:03d}" for n in range(1, 25)]
+    page.get_by_role("button", name="Reset").click()
+    page.wait_for_function("document.forms[0].sort.value === 'change'")
+    assert numbers(page, "data-change") == sorted(numbers(page, "data-change"), reverse=True)
+
+
+def test_filters_agree_with_the_chips_in_sight(page: Page) -> None:
+    form = page.locator(".toolbar")
+    form.get_by_label("Finding").select_option("Pneumothorax")
+    form.get_by_label("Kind").select_option("flipped")
+    form.get_by_label("Where").select_option("before")
+    chip = ".report:nth-child(2) .chip.flipped:has-text('Pneumothorax')"
+    expected = page.locator(f".study:has({chip})").count()
+    assert 0 < expected < 24
+    assert len(ids(page)) == expected
+    assert form.locator("output").inner_text() == f"{expected} of 24 shown"
+    form.get_by_label("Where").select_option("mended")
+    after = ".report:nth-child(3) .chip.flipped:has-text('Pneumothorax')"
+    both = page.locator(f".study:has({chip}):has({after})").count()
+    assert len(ids(page)) == expected - both
+    form.get_by_label("Kind").select_option("error")
+    form.get_by_label("Where").select_option("after")
+    kinds = ", ".join(
+        f".report:nth-child(3) .chip.{kind}:has-text('Pneumothorax')"
+        for kind in ("flipped", "missed", "invented")
+    )
+    assert len(ids(page)) == page.locator(f".study:has({kinds})").count()
+
+
+def test_search_finds_words_and_says_when_there_are_none(page: Page) -> None:
+    search = page.get_by_label("Search")
+    search.fill("DRAWN-007")
+    assert ids(page) == ["drawn-007"]
+    search.fill("catheter")
+    assert 0 < len(ids(page)) < 24
+    search.fill("no such words")
+    assert ids(page) == []
+    assert page.get_by_text("No sample matches these filters.").is_visible()
+    search.press("Enter")
+    assert page.url.endswith("audit.html")
+
+
+def test_ce_table_shows_the_variant_that_is_chosen(page: Page) -> None:
+    shown = page.locator(".ce-table tbody:visible")
+    assert shown.count() == 1
+    assert shown.locator(".variant").inner_text() == "Micro, 13 findings, uncertain as positive"
+    page.get_by_label("Macro").check(force=True)
+    page.get_by_label("14 observations").check(force=True)
+    page.get_by_label("as negative").check(force=True)
+    assert shown.count() == 1
+    assert shown.locator(".variant").inner_text() == "Macro, 14 observations, uncertain as negative"
+
+
+def test_signature_shows_by_keyboard_and_by_pointer(page: Page) -> None:
+    number = page.locator(".ce-table tbody:visible .scored").first
+    tip = number.locator(".signature")
+    assert not tip.is_visible()
+    number.focus()
+    assert tip.is_visible()
+    assert "labeler:drawn@0|uncertain:positive|labels:13|avg:micro" in tip.inner_text()
+    box = tip.bounding_box()
+    assert box is not None
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= 1280
+    number.blur()
+    number.hover()
+    assert tip.is_visible()
+
+
+def test_everything_is_reached_by_keyboard(page: Page) -> None:
+    seen: set[str] = set()
+    for _ in range(60):
+        page.keyboard.press("Tab")
+        seen.add(page.evaluate("document.activeElement.name || document.activeElement.tagName"))
+    assert {"average", "labels", "uncertain", "sort", "kind", "text", "SPAN", "SUMMARY"} <= seen
+    page.locator(".study summary").first.focus()
+    page.keyboard.press("Enter")
+    assert page.locator(".study details[open]").count() == 1
+
+
+def test_page_works_without_script(browser: Browser, audit: Path) -> None:
+    with opened(browser, audit, java_script_enabled=False) as page:
+        assert page.locator(".toolbar").is_hidden()
+        assert len(ids(page)) == 24
+        assert page.locator(".ce-table tbody:visible").count() == 1
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [320, 390, 768, 1280])
+def test_page_never_scrolls_sideways(
+    browser: Browser, audit: Path, width: int, scheme: Any
+) -> None:
+    size = {"width": width, "height": 800}
+    with opened(browser, audit, viewport=size, color_scheme=scheme) as page:
+        assert page.evaluate("document.documentElement.scrollWidth") == width
+
+
+COLOURS = """
+() => {
+  const rgb = text => text.match(/[\\d.]+/g).map(Number);
+  const light = ([r, g, b]) => [r, g, b].map(v => v / 255)
+    .map(v => v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+  const ground = node => {
+    for (; node; node = node.parentElement) {
+      const colour = rgb(getComputedStyle(node).backgroundColor);
+      if (colour.length === 3 || colour[3] === 1) return colour;
+    }
+    return [255, 255, 255];
+  };
+  const words = 'p, li, dd, dt, th, td, h1, h2, h3, h4, a, i, b, small, label, summary, span';
+  const shown = node => node.offsetParent && node.innerText;
+  return [...document.querySelectorAll(words)].filter(shown).map(node => {
+    const [a, b] = [light(rgb(getComputedStyle(node).color)), light(ground(node))];
+    const contrast = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    return [contrast, `${node.className} ${node.innerText}`];
+  }).filter(([contrast]) => contrast < 4.5);
+}
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast(browser: Browser, audit: Path, scheme: Any) -> None:
+    """WCAG 2.2, 1.4.3: at least 4.5 to 1."""
+    with opened(browser, audit, color_scheme=scheme) as page:
+        assert page.evaluate(COLOURS) == []
+
+
+def test_paper_gets_no_controls(page: Page) -> None:
+    page.emulate_media(media="print")
+    assert page.locator(".toolbar").is_hidden()
+    assert page.locator("nav").is_hidden()
+    assert len(ids(page)) == 24

@@ -1,0 +1,392 @@
+"""What the audit's parts compute: numbers in print, curves, agreement, choice, scores, verdict."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Iterable, Mapping
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mrg_r1.audit.agreement import Agreement, agreement, report_chips
+from mrg_r1.audit.curves import draw_stages, round_values, smoothed, thinned, tick_text
+from mrg_r1.audit.load import Read
+from mrg_r1.audit.scores import ce_variants, choices, counted_mapping, denials, other_scores
+from mrg_r1.audit.studies import Pair, choose, examples, natural, violations
+from mrg_r1.audit.text import count, number, short, signed, visible
+from mrg_r1.completion import render as completion_of
+from mrg_r1.findings import Finding, Labels, Status
+from mrg_r1.records import (
+    Evaluation,
+    FindingScore,
+    Prediction,
+    Score,
+    StepMetrics,
+    SystemScores,
+)
+
+B, P, N, U = Status.BLANK, Status.POSITIVE, Status.NEGATIVE, Status.UNCERTAIN
+
+# --- hostile text
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("plain, with\ttab\nand line", "plain, with\ttab\nand line"),
+        ("two\r\nlines", "two\nlines"),
+        ("\u202etxt", "[U+202E]txt"),
+        ("a\u200bb\ufeff", "a[U+200B]b[U+FEFF]"),
+        ("\x00\x1b", "[U+0000][U+001B]"),
+        ("\ud800", "[U+D800]"),
+        ("\U000e0041", "[U+E0041]"),
+        (
+            "\u0633\u0644\u0627\u0645 \u00e9 \u6c17\u80f8",
+            "\u0633\u0644\u0627\u0645 \u00e9 \u6c17\u80f8",
+        ),
+        ("\u0645\u06cc\u200c\u0631\u0648\u0645", "\u0645\u06cc\u200c\u0631\u0648\u0645"),
+    ],
+)
+def test_invisible_characters_are_spelt_out(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+@given(st.text(st.characters(exclude_categories=[])))
+def test_visible_text_is_a_fixed_point_that_utf8_can_carry(text: str) -> None:
+    shown = visible(text)
+    assert visible(shown) == shown
+    shown.encode("utf-8")
+
+
+# --- numbers
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.483, ".48"),
+        (1, "1.00"),
+        (0, ".00"),
+        (-0.12, "\u2212.12"),
+        (-0.001, ".00"),
+        (0.999, "1.00"),
+    ],
+)
+def test_numbers_as_journals_print_them(value: float, text: str) -> None:
+    assert number(value) == text
+
+
+def test_other_ways_to_print_a_number() -> None:
+    assert [signed(v) for v in (0.15, -0.03, 0.001, -0.004)] == [
+        "+.15",
+        "\u2212.03",
+        "\u00b1.00",
+        "\u00b1.00",
+    ]
+    assert [number(v) for v in (math.nan, math.inf)] == ["not a number", "infinite"]
+    assert [short(v) for v in (1234.5, -250, 70.66, 0.48, 0.00834, 0.0, 1e-300)] == [
+        "1,234",
+        "\u2212250",
+        "70.7",
+        ".48",
+        ".0083",
+        ".00",
+        ".00000000000",
+    ]
+    assert [count(n, "sample") for n in (1, 2, 1024)] == ["1 sample", "2 samples", "1,024 samples"]
+    assert [tick_text(v) for v in (0, 0.25, -0.5, 120, 2.5e-5)] == [
+        "0",
+        ".25",
+        "\u2212.5",
+        "120",
+        "2.5e-05",
+    ]
+
+
+# --- learning curves
+
+
+def _series(values: Iterable[float], key: str = "reward") -> list[StepMetrics]:
+    return [StepMetrics("srl", step, {key: value}) for step, value in enumerate(values, start=1)]
+
+
+@given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=300))
+def test_smoothed_line_stays_within_the_dots(values: list[float]) -> None:
+    line = smoothed(values)
+    assert len(line) == len(values)
+    assert min(values) - 1e-6 <= min(line)
+    assert max(line) <= max(values) + 1e-6
+
+
+def test_short_series_are_not_smoothed_and_long_ones_are() -> None:
+    assert smoothed([0, 1, 0, 1]) == [0, 1, 0, 1]
+    assert smoothed([0.0, 1.0] * 32)[30] == pytest.approx(0.5, abs=0.06)
+
+
+@given(st.integers(1, 3000))
+def test_thinned_series_keeps_its_ends(size: int) -> None:
+    points = [(step, float(step)) for step in range(size)]
+    kept = thinned(points)
+    assert len(kept) == min(size, 400)
+    assert (kept[0], kept[-1]) == (points[0], points[-1])
+    assert kept == sorted(set(kept))
+
+
+@given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9))
+def test_axis_marks_are_even_and_enclose_the_data(low: float, width: float) -> None:
+    high = low + width
+    if high - low < 1e-9 * abs(low):
+        return
+    marks = round_values(low, high, 4)
+    slack = 1e-6 * (high - low)
+    assert marks[0] <= low + slack
+    assert marks[-1] >= high - slack
+    assert 2 <= len(marks) <= 7
+
+
+def test_panels_come_in_order_and_the_rest_is_named() -> None:
+    values = {
+        "lr": 1.0,
+        "kl": 0.1,
+        "rewards/format/mean": 1.0,
+        "rewards/mccs/mean": 0.5,
+        "reward": 0.6,
+    }
+    values |= {"rewards/brevity/mean": 0.2, "loss": 0.0}
+    (stage,) = draw_stages([StepMetrics("srl", 1, values)])
+    assert [panel.key for panel in stage.panels] == [
+        "reward",
+        "rewards/mccs/mean",
+        "rewards/format/mean",
+        "rewards/brevity/mean",
+        "kl",
+    ]
+    assert set(stage.undrawn) == {"lr", "loss"}
+
+
+def test_values_that_cannot_be_drawn_are_counted() -> None:
+    (stage,) = draw_stages(_series([0.1, math.nan, 0.3, math.inf, 0.5]))
+    (panel,) = stage.panels
+    assert panel.dots.count("M") == 3
+    assert "2 values not finite, not drawn" in panel.notes
+    (stage,) = draw_stages(_series([math.nan]))
+    assert (stage.panels, stage.undrawn) == ((), ("reward",))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[0.5], [0.0, 0.0], [7.0] * 5, [-3.0, 5.0], [1e-12, 2e-12], [1e90, -1e90], [2.0] * 1000],
+)
+def test_any_finite_series_stays_inside_its_panel(values: list[float]) -> None:
+    (panel,) = draw_stages(_series(values))[0].panels
+    numbers = [float(text) for text in re.findall(r"-?[\d.]+", panel.line + panel.dots)]
+    assert all(0 <= value <= 380 for value in numbers)
+    assert len(panel.y_ticks) >= 2
+
+
+def test_curve_is_also_told_in_words() -> None:
+    (panel,) = draw_stages(_series([0.1, 0.2, 0.4]))[0].panels
+    assert panel.description == (
+        "3 points from step 1 to 3. Smoothed, it goes from .10 to .40 (0 to 1), "
+        "lowest .10, highest .40."
+    )
+
+
+# --- agreement of findings
+
+
+@pytest.mark.parametrize(
+    ("reference", "report", "kind"),
+    [
+        (P, P, "agree-positive"),
+        (P, N, "flipped"),
+        (P, B, "missed"),
+        (P, U, "uncertain"),
+        (N, P, "flipped"),
+        (N, N, "agree-negative"),
+        (N, B, "unsaid"),
+        (N, U, "uncertain"),
+        (B, P, "invented"),
+        (B, N, "added"),
+        (B, B, "silent"),
+        (B, U, "uncertain"),
+        (U, P, "uncertain"),
+        (U, N, "uncertain"),
+        (U, B, "uncertain"),
+        (U, U, "uncertain"),
+    ],
+)
+def test_all_sixteen_agreements(reference: Status, report: Status, kind: str) -> None:
+    assert agreement(reference, report).slug == kind
+
+
+def test_marks_differ_so_that_colour_is_not_needed() -> None:
+    marks = [kind.mark for kind in Agreement]
+    assert len(set(marks)) == len(marks)
+
+
+def test_chips_put_errors_first_and_say_them_in_words() -> None:
+    reference = Labels.of({Finding.EDEMA: N, Finding.PNEUMOTHORAX: P, Finding.FRACTURE: P})
+    report = Labels.of({Finding.EDEMA: N, Finding.PNEUMOTHORAX: N})
+    first, second, third = report_chips(reference, report)
+    assert (first.finding, first.signs) == (Finding.PNEUMOTHORAX, "+\u2192\u2212")
+    assert first.words == "flipped: reference positive, report negative"
+    assert (second.kind, third.kind) == ("missed", "agree-negative")
+
+
+# --- which samples are shown
+
+
+def _pair(id_: str, change: float | None) -> Pair:
+    prediction = Prediction(id_, id_, "", "", "", "")
+    labels = Labels.of({})
+    before = Read(labels, 0.5, 0.0) if change is not None else None
+    after = Read(labels, 0.5 + change, 0.0) if change is not None else None
+    return Pair(id_, prediction, prediction, None, before, after)
+
+
+def test_choice_is_spread_over_the_change_in_reward() -> None:
+    candidates = [_pair(str(i), (i - 50) / 100) for i in range(100)]
+    selection = choose(candidates, 10)
+    assert [p.id for p in selection.pairs[:3]] == ["99", "98", "97"]
+    assert [p.id for p in selection.pairs[-3:]] == ["2", "1", "0"]
+    assert [p.id for p in selection.pairs[3:7]] == ["85", "61", "38", "14"]
+    assert selection.how == (
+        "10 of 100 samples: the 3 with the largest change in reward (+.49 to +.47), the 3 with the "
+        "smallest (\u2212.48 to \u2212.50), and 4 evenly spaced between. "
+        "Largest change in reward first."
+    )
+
+
+@given(st.lists(st.floats(-1, 1), max_size=40), st.integers(0, 30))
+def test_choice_has_no_sample_twice(changes: list[float], most: int) -> None:
+    candidates = [_pair(str(i), change) for i, change in enumerate(changes)]
+    chosen = choose(candidates, most).pairs
+    assert len(chosen) == min(most, len(candidates))
+    assert len({pair.id for pair in chosen}) == len(chosen)
+    shown = [pair.change for pair in chosen]
+    assert shown == sorted(shown, key=lambda change: -(change or 0))
+
+
+def test_choice_without_rewards_says_so() -> None:
+    candidates = [_pair(str(i), None) for i in range(10)]
+    selection = choose(candidates, 5)
+    assert [p.id for p in selection.pairs] == ["1", "3", "5", "7", "9"]
+    assert selection.how == "5 of 10 samples, evenly spaced. In the order of their ids."
+
+
+def test_ids_sort_by_their_numbers() -> None:
+    assert sorted(["s10", "s9", "10", "s", "9"], key=natural) == ["9", "10", "s", "s9", "s10"]
+
+
+def test_examples_name_denials_that_came_and_went() -> None:
+    def read(status: Status) -> Read:
+        return Read(Labels.of({Finding.PNEUMOTHORAX: status}), 0.5, 0.0)
+
+    prediction = Prediction("a", "a", "", "", "", "")
+    mended = Pair("a", prediction, prediction, read(P), read(N), read(P))
+    broken = Pair("b", prediction, prediction, read(P), read(P), read(N))
+    neither = Pair("c", prediction, prediction, read(N), read(P), read(N))
+    found = examples([mended, mended, broken, neither])
+    assert [(e.anchor, e.finding, e.mended) for e in found] == [
+        ("study-1", "Pneumothorax", True),
+        ("study-3", "Pneumothorax", False),
+    ]
+
+
+def test_form_is_judged_only_where_parsing_agrees_with_the_record() -> None:
+    clean = Prediction("a", "a", completion_of("seen", "clear"), "seen", "clear", "")
+    assert violations(clean) == ()
+    bare = dataclasses.replace(clean, completion="<report>clear</report>", think="")
+    assert violations(bare) == ("no think part",)
+    prefilled = dataclasses.replace(clean, completion="seen</think><report>clear</report>")
+    assert violations(prefilled) == ()
+
+
+# --- scores
+
+
+def _score(value: float, half: float = 0.03, **keys: object) -> Score:
+    signature = {
+        "labeler": "drawn@0",
+        "uncertain": "positive",
+        "labels": 13,
+        "avg": "micro",
+        "n": 9,
+    }
+    text = "|".join(f"{key}:{item}" for key, item in (signature | keys).items())
+    return Score("ce_f1", value, value - half, value + half, text)
+
+
+def _evaluation(**systems: Iterable[Score]) -> Evaluation:
+    return Evaluation(
+        tuple(SystemScores(n.replace("_", "-"), 9, tuple(s)) for n, s in systems.items())
+    )
+
+
+def test_variants_hold_all_systems_in_order_and_lose_no_score() -> None:
+    micro, macro = _score(0.5), _score(0.2, avg="macro")
+    stray = _score(0.4, n=8)
+    evaluation = _evaluation(
+        constant_normal=[micro], other=[micro], srl=[micro, macro, stray], start=[macro, micro]
+    )
+    first, second = ce_variants(evaluation)
+    assert first.key == ("micro", "13", "positive")
+    assert [row.system for row in first.rows] == ["start", "srl", "srl", "other", "constant-normal"]
+    assert second.key == ("macro", "13", "positive")
+    assert [row.system for row in second.rows] == ["start", "srl"]
+
+
+def test_choice_of_variant_falls_back_to_the_nearest_there_is() -> None:
+    everything = _evaluation(srl=[_score(0.5, avg="macro"), _score(0.5), _score(0.5, labels=14)])
+    assert choices(ce_variants(everything)).default == ("micro", "13", "positive")
+    little = _evaluation(srl=[_score(0.5, avg="macro", labels=14, uncertain="negative")])
+    found = choices(ce_variants(little))
+    assert found.default == ("macro", "14", "negative")
+    assert (found.average, found.labels, found.uncertain) == (("macro",), ("14",), ("negative",))
+
+
+def test_other_scores_stand_in_one_row_per_metric_and_signature() -> None:
+    ccs = Score("ccs", 0.5, 0.4, 0.6, "n:9")
+    evaluation = _evaluation(start=[ccs, _score(0.3)], srl=[dataclasses.replace(ccs, value=0.7)])
+    names, rows = other_scores(evaluation)
+    assert names == ("start", "srl")
+    (row,) = rows
+    assert (row.metric, [score and score.value for score in row.scores]) == ("ccs", [0.5, 0.7])
+
+
+def _reads(**systems: Mapping[str, Status]) -> dict[tuple[str, str], Read]:
+    """Readings of edema, by system and id."""
+    return {
+        (id_, system): Read(Labels.of({Finding.EDEMA: status}), 0.5, 0.0)
+        for system, statuses in systems.items()
+        for id_, status in statuses.items()
+    }
+
+
+def test_denials_are_a_no_under_a_yes_and_nothing_else() -> None:
+    every = [(reference, report) for reference in (B, P, N, U) for report in (B, P, N, U)]
+    readings = _reads(
+        reference={str(i): pair[0] for i, pair in enumerate(every)},
+        start={str(i): pair[1] for i, pair in enumerate(every)},
+    )
+    assert denials(readings, "start") == 1
+    assert denials(readings, "start", Finding.EDEMA) == 1
+    assert denials(readings, "start", Finding.FRACTURE) == 0
+    assert denials(readings, "srl") is None
+
+
+def test_mapping_of_the_counts_is_found_by_counting_again() -> None:
+    readings = _reads(reference={"a": P, "b": U, "c": N}, srl={"a": U, "b": U, "c": N})
+
+    def counted(tp: int, fp: int, fn: int) -> str:
+        score = FindingScore("Edema", tp, fp, fn, 0.0, 0.0, 0.0)
+        return counted_mapping(Evaluation((SystemScores("srl", 3, (), (score,)),)), readings)
+
+    assert counted(2, 0, 0) == "positive"
+    assert counted(0, 0, 1) == "negative"
+    assert counted(1, 1, 1) == ""
+    assert counted_mapping(Evaluation(), readings) == ""
