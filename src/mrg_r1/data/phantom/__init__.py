@@ -195,7 +195,7 @@ def _draw_batch(directory: Path, seed: int, size: int, batch: tuple[str, range])
         drawn, frontal, lateral = draw_study(seed, split, index, size)
         for path, view in ((drawn.frontal, frontal), (drawn.lateral, lateral)):
             grey = (view * 255 + 0.5).astype(np.uint8)
-            Image.fromarray(grey).save(directory / path, compress_level=1)
+            Image.fromarray(grey).save(directory / path, compress_level=1, compress_type=2)
         lines.append(drawn)
     return lines
 

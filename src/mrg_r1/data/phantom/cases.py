@@ -11,6 +11,10 @@ from mrg_r1.findings import Finding
 RIGHT, LEFT, BOTH = "right", "left", "both"
 UPPER, MID, LOWER = "upper", "mid", "lower"
 
+NODULE, MASS, PLAQUE, APICAL = "nodule", "mass", "plaque", "apical thickening"
+PACEMAKER, WIRES = "pacemaker", "sternal wires"
+LINE, TUBE = "central line", "endotracheal tube"
+
 
 @dataclass(frozen=True, slots=True)
 class Sign:
@@ -28,13 +32,17 @@ class Sign:
     seed: int = 0
 
 
+Break = tuple[int, float, float]
+"""Index of a broken rib, where along it (0 spine, 1 wall), and the step between its ends."""
+
+
 @dataclass(frozen=True, slots=True)
 class Patient:
     """A body and how it was exposed. Lengths in body coordinates, angles in radians."""
 
     seed: int = 0
     angle: float = 0.0
-    scale: float = 1.0
+    scale: tuple[float, float] = (1.07, 1.07)
     shift: tuple[float, float] = (0.0, 0.0)
     girth: float = 0.5
     breasts: float = 0.0
@@ -43,8 +51,10 @@ class Patient:
     domes: tuple[float, float] = (0.0, 0.0)
     ribs: int = 9
     rib_phase: float = 0.0
-    breaks: tuple[tuple[str, int, float, float], ...] = ()
-    gamma: float = 1.0
+    breaks: tuple[Break, ...] = ()
+    broken_side: str = ""
+    stomach: tuple[float, float] = (0.40, 0.14)
+    gamma: float = 0.0
     contrast: float = 1.0
     brightness: float = 0.0
     noise: float = 0.02
@@ -110,12 +120,10 @@ _PATCHES = (
     Finding.LUNG_OPACITY,
     Finding.LUNG_LESION,
 )
-_DEVICES = {
-    "heart failure": ("pacemaker", "sternal wires"),
-    "intensive care": ("endotracheal tube", "central line", "sternal wires"),
-}
-_OTHER_DEVICES = ("central line", "pacemaker", "sternal wires")
-_OTHER_SIDE = {RIGHT: LEFT, LEFT: RIGHT, BOTH: BOTH}
+_DEVICES = {"heart failure": (PACEMAKER, WIRES), "intensive care": (TUBE, LINE, WIRES)}
+_OTHER_DEVICES = (LINE, PACEMAKER, WIRES)
+_DEVICE_SIDE = {PACEMAKER: LEFT, LINE: RIGHT}
+_OTHER_SIDE = {RIGHT: LEFT, LEFT: RIGHT}
 
 
 def sample_case(rng: np.random.Generator) -> Case:
@@ -132,16 +140,17 @@ def _patient(rng: np.random.Generator) -> Patient:
     return Patient(
         seed=int(rng.integers(2**31)),
         angle=float(rng.normal(0, 0.025)),
-        scale=float(rng.uniform(0.94, 1.05)),
-        shift=(float(rng.normal(0, 0.025)), float(rng.normal(0, 0.025))),
+        scale=(float(rng.uniform(1.04, 1.13)), float(rng.uniform(1.04, 1.13))),
+        shift=(float(rng.normal(0, 0.02)), float(rng.normal(0, 0.02))),
         girth=float(rng.random()),
         breasts=float(rng.uniform(0.4, 1.0)) if rng.random() < 0.45 else 0.0,
         heart=float(rng.uniform(0.39, 0.465)),
         mediastinum=float(rng.uniform(0.9, 1.12)),
         domes=(float(rng.normal(0, 0.03)), float(rng.normal(0, 0.03))),
         ribs=int(rng.integers(8, 11)),
-        rib_phase=float(rng.uniform(-0.04, 0.04)),
-        gamma=float(rng.uniform(0.85, 1.2)),
+        rib_phase=float(rng.choice((-0.045, -0.015, 0.015, 0.045))),
+        stomach=(float(rng.uniform(0.32, 0.48)), float(rng.uniform(0.04, 0.18))),
+        gamma=float(rng.uniform(-0.25, 0.20)),
         contrast=float(rng.uniform(0.88, 1.1)),
         brightness=float(rng.normal(0, 0.03)),
         noise=float(rng.uniform(0.008, 0.025)),
@@ -151,34 +160,36 @@ def _patient(rng: np.random.Generator) -> Patient:
 def _placed(rng: np.random.Generator, present: list[Finding], picture: str) -> tuple[Sign, ...]:
     """The signs with side and zone, none hidden behind another."""
     signs = {finding: _sign(rng, finding) for finding in present}
-    effusion, air = signs.get(Finding.PLEURAL_EFFUSION), signs.get(Finding.PNEUMOTHORAX)
-    if effusion and air:
-        side = _OTHER_SIDE[air.side]
-        signs[Finding.PLEURAL_EFFUSION] = replace(effusion, side=side)
+    if air := signs.get(Finding.PNEUMOTHORAX):
+        for finding in (Finding.PLEURAL_EFFUSION, Finding.ATELECTASIS, Finding.PLEURAL_OTHER):
+            if finding in signs:
+                signs[finding] = replace(signs[finding], side=_OTHER_SIDE[air.side])
+    fluid = signs.get(Finding.PLEURAL_EFFUSION)
+    if fluid and Finding.ATELECTASIS in signs:
+        signs[Finding.PLEURAL_EFFUSION] = replace(fluid, severity=min(fluid.severity, 0.55))
     free = [slot for slot in _SLOTS if not any(_hides(sign, *slot) for sign in signs.values())]
     rng.shuffle(free)
     for finding in _PATCHES:
-        if finding in signs:
+        sign = signs.pop(finding, None)
+        if sign and free:
             side, zone = free.pop()
-            signs[finding] = replace(signs[finding], side=side, zone=zone)
+            signs[finding] = replace(sign, side=side, zone=zone)
     devices = signs.pop(Finding.SUPPORT_DEVICES, None)
     return (*signs.values(), *(_devices(rng, devices, picture) if devices else ()))
 
 
 def _sign(rng: np.random.Generator, finding: Finding) -> Sign:
-    severity, one, both = float(rng.uniform(0.15, 1.0)), rng.random() < 0.5, rng.random() < 0.35
-    side = RIGHT if one else LEFT
-    kind = ""
-    if finding in (Finding.PLEURAL_EFFUSION, Finding.ATELECTASIS):
-        side = BOTH if both else side
-        severity = min(severity, 0.7) if finding is Finding.ATELECTASIS else severity
-    if finding is Finding.PLEURAL_OTHER:
-        kind = "plaque" if both else "apical thickening"
-    if finding is Finding.LUNG_LESION:
-        kind = "mass" if severity > 0.7 else "nodule"
+    severity, side = float(rng.uniform(0.15, 1.0)), RIGHT if rng.random() < 0.5 else LEFT
+    rare, seed, kind = rng.random() < 0.35, int(rng.integers(2**31)), ""
+    if finding in (Finding.PLEURAL_EFFUSION, Finding.ATELECTASIS) and rare:
+        side = BOTH
     if finding in (Finding.CARDIOMEGALY, Finding.EDEMA, Finding.ENLARGED_CARDIOMEDIASTINUM):
         side = ""
-    return Sign(finding, severity, side, kind=kind, seed=int(rng.integers(2**31)))
+    if finding is Finding.PLEURAL_OTHER:
+        kind = APICAL if rare else PLAQUE
+    if finding is Finding.LUNG_LESION:
+        kind = MASS if severity > 0.7 else NODULE
+    return Sign(finding, severity, side, kind=kind, seed=seed)
 
 
 def _hides(sign: Sign, side: str, zone: str) -> bool:
@@ -187,20 +198,18 @@ def _hides(sign: Sign, side: str, zone: str) -> bool:
         return False
     if sign.finding is Finding.PLEURAL_EFFUSION:
         return zone == LOWER and sign.severity > 0.4
-    if sign.finding is Finding.PNEUMOTHORAX:
-        return zone == UPPER
     if sign.finding is Finding.PLEURAL_OTHER:
-        return zone == (LOWER if sign.kind == "plaque" else UPPER)
-    return sign.finding is Finding.ATELECTASIS and zone == LOWER
+        return zone == (LOWER if sign.kind == PLAQUE else UPPER)
+    if sign.finding is Finding.ATELECTASIS:
+        return zone == LOWER
+    return sign.finding is Finding.PNEUMOTHORAX
 
 
 def _devices(rng: np.random.Generator, sign: Sign, picture: str) -> list[Sign]:
     kinds = list(_DEVICES.get(picture, _OTHER_DEVICES))
     rng.shuffle(kinds)
     count = 2 if picture == "intensive care" and rng.random() < 0.6 else 1
-    severity = max(sign.severity, 0.4)
-    side = {"pacemaker": LEFT, "central line": RIGHT}
+    drawn = replace(sign, severity=max(sign.severity, 0.4))
     return [
-        replace(sign, kind=kind, severity=severity, side=side.get(kind, ""))
-        for kind in sorted(kinds[:count])
+        replace(drawn, kind=kind, side=_DEVICE_SIDE.get(kind, "")) for kind in sorted(kinds[:count])
     ]
