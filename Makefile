@@ -1,0 +1,46 @@
+# Everything runs in .venv, which any of these makes from nothing.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/installed
+
+.PHONY: help demo test lint docs clean
+
+help:
+	@echo "make demo    train the tiny policy on drawn chest X-rays, and draw its audit page"
+	@echo "make test    lint, type-check and test"
+	@echo "make lint    lint and type-check only"
+	@echo "make docs    write docs/commands.md again"
+	@echo "make clean   remove .venv and caches; runs stay"
+
+demo: $(READY)
+	@if [ -e runs/quickstart/audit.html ]; then \
+		echo "runs/quickstart is complete; its audit page: $(CURDIR)/runs/quickstart/audit.html"; \
+	elif [ -e runs/quickstart/recipe.json ]; then \
+		$(BIN)/mrg-r1 train quickstart --resume; \
+	else \
+		$(BIN)/mrg-r1 train quickstart; \
+	fi
+
+test: lint
+	$(BIN)/pytest
+
+lint: $(READY)
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/lint-imports
+
+docs: $(READY)
+	$(BIN)/typer mrg_r1.cli utils docs --name mrg-r1 --title Commands --output docs/commands.md
+
+clean:
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache build dist
+
+$(READY): requirements.lock pyproject.toml
+	@$(PYTHON) -c "import sys; sys.exit(sys.version_info < (3, 11))" || \
+		{ echo "error: $(PYTHON) is not Python 3.11 or newer; type: make $(MAKECMDGOALS) PYTHON=python3.12"; exit 2; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.lock
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
