@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from mrg_r1.errors import ConfigError
 from mrg_r1.findings import Finding, Labels, Status
 from mrg_r1.labelers.rules.lexicon import PRESETS, lexicon
-from mrg_r1.labelers.rules.reading import Mention, Reading, read
-from mrg_r1.labelers.rules.text import fold, sentences
+from mrg_r1.labelers.rules.reading import Reading, read
+from mrg_r1.labelers.rules.text import fold, sentences, word_spans, words
 
 __all__ = ["Mention", "RulesLabeler"]
 
@@ -21,6 +22,22 @@ VERSION = "0.1"
 """Goes up whenever a phrase, a cue or a rule changes what some report is labelled."""
 
 _STRENGTH = {Status.BLANK: 0, Status.NEGATIVE: 1, Status.UNCERTAIN: 2, Status.POSITIVE: 3}
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """One piece of evidence: `report[start:end]` speaks of a finding.
+
+    `cue` is the text that made it negative or uncertain (or decided on a structure), with its
+    span; both are None where the bare mention decides.
+    """
+
+    finding: Finding
+    status: Status
+    start: int
+    end: int
+    cue: str | None
+    cue_span: tuple[int, int] | None
 
 
 class RulesLabeler:
@@ -53,14 +70,20 @@ class RulesLabeler:
     def mentions(self, report: str) -> list[Mention]:
         """The evidence in the order of the text, in characters of the report as given.
 
-        A mention of No Finding with status negative is an abnormality outside the 13 findings
-        (a hernia, say) that keeps No Finding blank.
+        A mention of No Finding is negative: an abnormality outside the 13 findings (a hernia,
+        say) that keeps No Finding blank.
         """
-        return [reading.mention(report) for reading in self._read(report)]
+        folded = fold(report)
+        found: list[Mention] = []
+        for span in sentences(report):
+            spans = word_spans(folded, *span)
+            readings = read(words(folded, *span), lexicon(self.preset))
+            found += [_mention(r, spans, report) for r in readings if not _beside_the_point(r)]
+        return found
 
     def _read(self, report: str) -> list[Reading]:
         known, folded = lexicon(self.preset), fold(report)
-        return [reading for span in sentences(report) for reading in read(folded, span, known)]
+        return [r for span in sentences(report) for r in read(words(folded, *span), known)]
 
     def _aggregate(self, readings: list[Reading]) -> Labels:
         """Positive beats uncertain beats negative; No Finding is what is left.
@@ -85,3 +108,21 @@ class RulesLabeler:
         ):
             statuses[Finding.NO_FINDING] = Status.POSITIVE
         return Labels.of(statuses)
+
+
+def _mention(reading: Reading, spans: list[tuple[int, int]], report: str) -> Mention:
+    """A reading in characters of the report."""
+    start, end = _characters(reading.span, spans)
+    cue = None if reading.cue is None else _characters(reading.cue, spans)
+    text = None if cue is None else report[slice(*cue)]
+    status = Status.NEGATIVE if reading.finding is Finding.NO_FINDING else reading.status
+    return Mention(reading.finding, status, start, end, text, cue)
+
+
+def _beside_the_point(reading: Reading) -> bool:
+    """Whether an abnormality outside the 13 findings was denied."""
+    return reading.finding is Finding.NO_FINDING and reading.status is Status.NEGATIVE
+
+
+def _characters(words: tuple[int, int], spans: list[tuple[int, int]]) -> tuple[int, int]:
+    return spans[words[0]][0], spans[words[1] - 1][1]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import re
 import tomllib
 from collections.abc import Iterator
@@ -107,29 +106,39 @@ def _load(name: str) -> dict[str, Any]:
     return tomllib.loads((files("mrg_r1.labelers.rules") / name).read_text(encoding="utf-8"))
 
 
+_CLOSING = {"(": ")", "[": "]"}
+
+
 def expand(pattern: str, macros: dict[str, str]) -> list[tuple[str, ...]]:
-    """All phrases of a pattern: `(a|b)` is one of them, `[c]` may be missing, `{m}` is a macro."""
+    """All phrases of a pattern: `(a|b)` is one of them, `[c]` may be missing, `{m}` is a macro.
+
+    Raises:
+        ValueError: the brackets are unbalanced.
+    """
     while "{" in pattern:
         pattern = re.sub(r"\{(\w+)\}", lambda m: f"({macros[m[1]]})", pattern)
-    texts, rest = _alternatives(pattern)
-    if rest:
-        raise ValueError(f"unbalanced '{rest[0]}' in pattern '{pattern}'")
-    return [tuple(text.split()) for text in texts]
+    try:
+        return [tuple(text.split()) for text in _alternatives(iter(pattern), "")]
+    except ValueError:
+        raise ValueError(f"unbalanced brackets in '{pattern}'") from None
 
 
-def _alternatives(pattern: str) -> tuple[list[str], str]:
-    """The texts of a pattern up to its end or an unopened closing bracket, and what is left."""
+def _alternatives(chars: Iterator[str], closing: str) -> list[str]:
+    """The texts of a pattern up to its closing bracket, or to its end where that is ''."""
     done: list[str] = []
     current = [""]
-    while pattern and pattern[0] not in ")]":
-        char, pattern = pattern[0], pattern[1:]
+    for char in chars:
+        if char == closing:
+            return done + current
+        if char in ")]":
+            raise ValueError
         if char == "|":
             done, current = done + current, [""]
             continue
-        texts = [char]
-        if char in "([":
-            texts, pattern = _alternatives(pattern)
-            pattern = pattern[1:]
-            texts = [*texts, ""] if char == "[" else texts
-        current = [head + tail for head, tail in itertools.product(current, texts)]
-    return done + current, pattern
+        texts = _alternatives(chars, _CLOSING[char]) if char in _CLOSING else [char]
+        if char == "[":
+            texts.append("")
+        current = [head + tail for head in current for tail in texts]
+    if closing:
+        raise ValueError
+    return done + current

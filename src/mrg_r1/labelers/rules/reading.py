@@ -1,8 +1,9 @@
-"""One sentence to readings: which finding, which status, on which words' account.
+"""The words of one sentence to readings: which finding, which status, on whose account.
 
-A single pass from left to right keeps the cue in force (negation or hedge) and the mentions a
-later cue may still reach ('A or B is not seen'). Every word is visited a constant number of
-times, so the cost is linear in the length of the text.
+Positions are word numbers here; `text.py` knows the characters. A single pass from left to right
+keeps the cue in force (negation or hedge) and the mentions a later cue may still reach ('A or B is
+not seen'). Every word is visited a constant number of times, so the cost is linear in the length
+of the text.
 """
 
 from __future__ import annotations
@@ -12,43 +13,22 @@ from typing import NamedTuple
 
 from mrg_r1.findings import Finding, Status
 from mrg_r1.labelers.rules.lexicon import Entry, Kind, Lexicon
-from mrg_r1.labelers.rules.text import Word, words
-
-
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """One piece of evidence: `report[start:end]` speaks of a finding.
-
-    `cue` is the text that made it negative or uncertain (or decided on a structure), with its
-    span; both are None where the bare mention decides.
-    """
-
-    finding: Finding
-    status: Status
-    start: int
-    end: int
-    cue: str | None
-    cue_span: tuple[int, int] | None
-
 
 Span = tuple[int, int]
 
 
 @dataclass(slots=True)
 class Reading:
-    """A mention whose status later words may still change."""
+    """A mention, while it is read: later words may still change its status.
+
+    `span` and `cue` are words, from the first up to the last.
+    """
 
     finding: Finding
     kind: Kind
-    start: int
-    end: int
+    span: Span
     status: Status
     cue: Span | None = None
-
-    def mention(self, report: str) -> Mention:
-        """The final evidence."""
-        cue = None if self.cue is None else report[slice(*self.cue)]
-        return Mention(self.finding, self.status, self.start, self.end, cue, self.cue)
 
     def deny(self, cue: Span) -> None:
         """Makes the mention negative."""
@@ -61,13 +41,17 @@ class Reading:
 
 
 class Event(NamedTuple):
-    """A phrase found in a sentence: words `first` up to `last`, at characters `span`."""
+    """A phrase found in a sentence, at the words from `first` up to `last`."""
 
     kind: Kind
     entries: tuple[Entry, ...]
     first: int
     last: int
-    span: Span
+
+    @property
+    def span(self) -> Span:
+        """Both ends."""
+        return self.first, self.last
 
 
 _MENTIONS = frozenset(
@@ -84,37 +68,37 @@ _ANY = (Status.POSITIVE, Status.NEGATIVE, Status.UNCERTAIN)
 _COUNTS = {Kind.ONLY_NEGATED: (Status.NEGATIVE,), Kind.ONLY_ASSERTED: (Status.POSITIVE,)}
 
 
-def read(folded: str, span: Span, lexicon: Lexicon) -> list[Reading]:
-    """The readings of one sentence of a folded report, in the order of its words."""
-    tokens = words(folded, *span)
-    events = _merged(_events(tokens, lexicon))
+def read(words: tuple[str, ...], lexicon: Lexicon) -> list[Reading]:
+    """The readings of one sentence, in the order of its words."""
+    events = _merged(_events(words, lexicon))
     if not any(entry.finding for event in events for entry in event.entries):
         return []
-    scope = _Scope(tokens, events, lexicon)
+    scope = _Scope(words, events, lexicon)
     for index in range(len(events)):
         scope.visit(index)
     return [r for r in scope.readings if r.status in _COUNTS.get(r.kind, _ANY)]
 
 
-def _events(tokens: list[Word], lexicon: Lexicon) -> list[Event]:
+def _events(words: tuple[str, ...], lexicon: Lexicon) -> list[Event]:
     """The longest phrase at each place, from left to right."""
     events: list[Event] = []
-    texts = tuple(token.text for token in tokens)
     index = 0
-    while index < len(texts):
-        last, entries = _longest(texts, index, lexicon)
+    while index < len(words):
+        if words[index] not in lexicon.longest:
+            index += 1
+            continue
+        last, entries = _longest(words, index, lexicon)
         if entries and entries[0].kind is not Kind.IGNORE:
-            span = tokens[index].start, tokens[last - 1].end
-            events.append(Event(entries[0].kind, entries, index, last, span))
+            events.append(Event(entries[0].kind, entries, index, last))
         index = last
     return events
 
 
-def _longest(texts: tuple[str, ...], index: int, lexicon: Lexicon) -> tuple[int, tuple[Entry, ...]]:
+def _longest(words: tuple[str, ...], index: int, lexicon: Lexicon) -> tuple[int, tuple[Entry, ...]]:
     """The end and the meanings of the longest phrase that starts here; none is one word long."""
-    longest = min(lexicon.longest.get(texts[index], 0), len(texts) - index)
+    longest = min(lexicon.longest[words[index]], len(words) - index)
     for last in range(index + longest, index, -1):
-        entries = lexicon.entries.get(texts[index:last])
+        entries = lexicon.entries.get(words[index:last])
         if entries is not None:
             return last, entries
     return index + 1, ()
@@ -139,14 +123,14 @@ def _merged(events: list[Event]) -> list[Event]:
 
 
 def _joined(left: Event, right: Event, kind: Kind) -> Event:
-    return Event(kind, (Entry(kind),), left.first, right.last, (left.span[0], right.span[1]))
+    return Event(kind, (Entry(kind),), left.first, right.last)
 
 
 class _Scope:
     """What is in force at the current word of a sentence."""
 
-    def __init__(self, tokens: list[Word], events: list[Event], lexicon: Lexicon) -> None:
-        self.tokens, self.events, self.lexicon = tokens, events, lexicon
+    def __init__(self, words: tuple[str, ...], events: list[Event], lexicon: Lexicon) -> None:
+        self.words, self.events, self.lexicon = words, events, lexicon
         self.readings: list[Reading] = []
         self.reachable: list[Reading] = []
         self.denial: Span | None = None
@@ -184,7 +168,7 @@ class _Scope:
         match event.kind:
             case Kind.STRUCTURE:
                 self._structure(index, event)
-            case Kind.NEGATION_BEFORE if event.last < len(self.tokens):
+            case Kind.NEGATION_BEFORE if event.last < len(self.words):
                 self._open(denial=event.span)
             case Kind.NEGATION_BEFORE | Kind.NEGATION_AFTER:
                 self._deny_back(event)
@@ -220,7 +204,7 @@ class _Scope:
 
     def _mention(self, event: Event) -> None:
         new = [
-            Reading(entry.finding, entry.kind, *event.span, Status.POSITIVE)
+            Reading(entry.finding, entry.kind, event.span, Status.POSITIVE)
             for entry in event.entries
             if entry.finding is not None
         ]
@@ -253,7 +237,7 @@ class _Scope:
         if quality is not None:
             status = _QUALITIES[quality.kind]
             self.readings += [
-                Reading(entry.finding, entry.kind, *event.span, status, quality.span)
+                Reading(entry.finding, entry.kind, event.span, status, quality.span)
                 for entry in event.entries
                 if entry.finding is not None
             ]
@@ -300,6 +284,6 @@ class _Scope:
 
     def _fresh(self, position: int) -> bool:
         """Whether the words from here open a statement of their own: 'small', 'there is'."""
-        while position < len(self.tokens) and self.tokens[position].text in self.lexicon.skip:
+        while position < len(self.words) and self.words[position] in self.lexicon.skip:
             position += 1
-        return position < len(self.tokens) and self.tokens[position].text in self.lexicon.fresh
+        return position < len(self.words) and self.words[position] in self.lexicon.fresh

@@ -7,7 +7,6 @@ import re
 import string
 from collections import deque
 from collections.abc import Iterator
-from typing import NamedTuple
 
 _BREAK = re.compile(
     r"""
@@ -35,20 +34,12 @@ _WORD = re.compile(
     r"""
     [a-z0-9]+ (?: ' [a-z]+ )?
     | [,?]
-    | (?<=[a-z]) / (?=[a-z])
+    | (?<=[a-z\s]) / (?=[a-z\s])
     | (?<=\s) --? (?=\s)
     """,
     re.VERBOSE,
 )
 _FOLD = str.maketrans(string.ascii_uppercase + "\u2019\u2013\u2014", string.ascii_lowercase + "',,")
-
-
-class Word(NamedTuple):
-    """A word or sign, and where it stands."""
-
-    text: str
-    start: int
-    end: int
 
 
 def sentences(report: str) -> Iterator[tuple[int, int]]:
@@ -83,6 +74,11 @@ def fold(report: str) -> str:
     return report.translate(_FOLD)
 
 
-def words(folded: str, start: int, end: int) -> list[Word]:
+def words(folded: str, start: int, end: int) -> tuple[str, ...]:
     """The words, commas, question marks, lone dashes and slashes of `folded[start:end]`."""
-    return [Word(m[0], *m.span()) for m in _WORD.finditer(folded, start, end)]
+    return tuple(_WORD.findall(folded, start, end))
+
+
+def word_spans(folded: str, start: int, end: int) -> list[tuple[int, int]]:
+    """Where each of `words` stands in the report."""
+    return [m.span() for m in _WORD.finditer(folded, start, end)]
