@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import errno
 import json
 import os
@@ -19,7 +20,8 @@ from mrg_r1 import doctor, label
 from mrg_r1.cli import app, main
 from mrg_r1.config import load_recipe, recipe_names
 from mrg_r1.data import phantom, table
-from mrg_r1.records import Evaluation
+from mrg_r1.policy.settings import TinyConfig
+from mrg_r1.records import Evaluation, Prediction, read_jsonl, write_json
 
 
 class Output(NamedTuple):
@@ -280,6 +282,48 @@ def test_doctor_tells_what_to_type(run: Run, monkeypatch: pytest.MonkeyPatch) ->
 def test_doctor_finds_a_device() -> None:
     found = {check.name: check.found for check in doctor.examine(Path.cwd())}
     assert found["device"].startswith(("CPU, ", "CUDA "))
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run folder with drawn studies and a policy of random weights."""
+    from mrg_r1.policy.tiny import build_tiny
+
+    root = tmp_path_factory.mktemp("run")
+    studies = phantom.draw(root / "studies", train=1, val=0, test=2, size=64).studies
+    tiny = TinyConfig(1, 32, 1, 32, heads=2, pixels=56, vocabulary=300)
+    build_tiny([study.findings for study in studies], tiny, seed=0).save(root / "policy")
+    recipe = load_recipe("quickstart", ["evaluation.decoding.max_new_tokens=4"])
+    write_json(root / "recipe.json", dataclasses.asdict(recipe))
+    return root
+
+
+@pytest.mark.slow
+def test_generate_reports_images_and_splits(run: Run, untrained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "predictions.jsonl"
+    image = untrained / "studies" / "images" / "train-00000-frontal.png"
+    named = run("generate", untrained, image, "-o", out)
+    assert (named.code, named.err.endswith(f"{out}: 1 predictions\n")) == (0, True)
+    (prediction,) = read_jsonl(out, Prediction)
+    assert named.out == f"{image.stem}: {prediction.report or '(no report)'}\n"
+    assert run("generate", untrained, "-o", out).code == 0
+    assert [p.study_id for p in read_jsonl(out, Prediction)] == ["test-00000", "test-00001"]
+    assert all(p.reference for p in read_jsonl(out, Prediction))
+    every = ("--split", "train", "--set", "data.views=each")
+    assert run("generate", untrained, *every, "-o", out).code == 0
+    assert [p.study_id for p in read_jsonl(out, Prediction)] == ["train-00000"] * 2
+    elsewhere = run("generate", untrained / "policy", "-o", out)
+    assert (elsewhere.code, "--data RECIPE" in elsewhere.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_a_dry_run_tells_and_trains_nothing(run: Run, tmp_path: Path) -> None:
+    told = run("train", "quickstart", "--dry-run", "--out", tmp_path / "run")
+    assert told.code == 0
+    assert "0.75 mccs, 0.25 format" in told.out
+    assert not (tmp_path / "run").exists()
+    wrong = run("train", "quickstart", "--dry-run", "--set", "srl.num_generation=4")
+    assert (wrong.code, "num_generations" in wrong.err) == (2, True)
 
 
 def replace_verb(monkeypatch: pytest.MonkeyPatch, **functions: object) -> None:
