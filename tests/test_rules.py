@@ -108,6 +108,8 @@ SENTENCES = [
     ("Pneumothorax has been excluded.", "PX-"),
     ("Pneumonia is ruled out.", "PN-"),
     ("Small effusion is present, pneumothorax is not seen.", "EF+ PX-"),
+    ("Small left effusion, pneumothorax not seen.", "EF+ PX-"),
+    ("Small effusion and pneumothorax are no longer seen.", "EF- PX-"),
     ("A small effusion is noted and pneumothorax is absent.", "EF+ PX-"),
     ("Effusions are not present but consolidation is.", "EF- CO+"),
     ("A pneumothorax is unlikely.", "PX-"),

@@ -127,7 +127,22 @@ def _joined(left: Event, right: Event, kind: Kind) -> Event:
 
 
 class _Scope:
-    """What is in force at the current word of a sentence."""
+    """What is in force at the current word of a sentence.
+
+    Attributes:
+        readings: what was read so far.
+        reachable: those a cue behind them may still deny or hedge.
+        denial: the negation in force.
+        doubt: the hedge in force.
+        used: whether the cue in force has met a mention.
+        separated: whether a comma or 'and' has come since the last mention.
+        closed: whether the clause has its verb.
+        described: whether the last mention was called small, old or the like, so that a comma
+            completes it.
+        alternative: an 'or' between the last mention and the next.
+        attribute: the quality before a list of structures, as in 'normal heart and mediastinum'.
+        predicate: the quality a structure found after itself.
+    """
 
     def __init__(self, words: tuple[str, ...], events: list[Event], lexicon: Lexicon) -> None:
         self.words, self.events, self.lexicon = words, events, lexicon
@@ -135,9 +150,7 @@ class _Scope:
         self.reachable: list[Reading] = []
         self.denial: Span | None = None
         self.doubt: Span | None = None
-        self.used = False
-        self.closed = False
-        self.separated = False
+        self.used = self.separated = self.closed = self.described = False
         self.alternative: Span | None = None
         self.attribute: Event | None = None
         self.predicate: Event | None = None
@@ -220,6 +233,8 @@ class _Scope:
                 reading.hedge(self.alternative)
         if new:
             self.used, self.separated, self.alternative = True, False, None
+            before = self.words[max(event.first - 2, 0) : event.first]
+            self.described = not self.lexicon.fresh.isdisjoint(before)
             self.readings += new
             self.reachable += new
 
@@ -273,7 +288,7 @@ class _Scope:
     def _separate(self, index: int, event: Event) -> None:
         """A comma or 'and' ends a complete clause, and a list that something new interrupts."""
         new = self.closed or self._fresh(event.last)
-        if self.closed:
+        if self.closed or (self.described and event.kind is Kind.COMMA):
             self.reachable.clear()
         if self.used and not self.or_follows[index]:
             if new:
