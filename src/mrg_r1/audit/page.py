@@ -100,6 +100,7 @@ _VOCABULARY: dict[str, Any] = {
     "averages": scores.AVERAGES,
     "label_sets": scores.LABEL_SETS,
     "mappings": scores.MAPPINGS,
+    "metrics": scores.METRICS,
     "plot": {
         "width": WIDTH,
         "height": HEIGHT,

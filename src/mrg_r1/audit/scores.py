@@ -12,6 +12,13 @@ from mrg_r1.records import Evaluation, FindingScore, Score, SystemScores
 LABEL_SETS = {"14": "14 observations", "13": "13 findings", "5": "5 findings"}
 AVERAGES = {"micro": "Micro", "macro": "Macro", "weighted": "Weighted", "example": "By example"}
 MAPPINGS = {"positive": "as positive", "negative": "as negative"}
+METRICS = {
+    "ccs": "mean agreement of findings, \u22121 to 1 (eq. 5)",
+    "mccs": "the same above the margin, 0 to 1 (eq. 6)",
+    "positive_rate": "findings affirmed a report",
+    "format": "share of completions in form",
+    "distinct": "share of different reports",
+}
 NAMES = {START: "Before", SRL: "After"}
 
 _CE = ("ce_precision", "ce_recall", "ce_f1")
