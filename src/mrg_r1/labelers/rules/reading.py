@@ -208,9 +208,9 @@ class _Scope:
         if event.kind in _MENTIONS or event.kind in _QUALITIES:
             self._mention(event)
 
-    def _open(self, denial: Span | None = None, doubt: Span | None = None) -> None:
-        """Begins the reach of a cue, or of none."""
-        self.denial, self.doubt = denial, doubt
+    def _open(self, denial: Span | None = None) -> None:
+        """Begins the reach of a negation, or of nothing."""
+        self.denial, self.doubt = denial, None
         self.used = self.closed = self.separated = False
         self.alternative = None
         self.reachable.clear()
@@ -232,7 +232,8 @@ class _Scope:
                 self.reachable[-1].hedge(self.alternative)
                 reading.hedge(self.alternative)
         if new:
-            self.used, self.separated, self.alternative = True, False, None
+            self.used, self.separated = True, False
+            self.alternative = self.attribute = None
             before = self.words[max(event.first - 2, 0) : event.first]
             self.described = not self.lexicon.fresh.isdisjoint(before)
             self.readings += new
