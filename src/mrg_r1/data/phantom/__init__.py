@@ -26,12 +26,14 @@ from mrg_r1.errors import DataError
 from mrg_r1.findings import Finding, Labels, Status
 from mrg_r1.records import read_json, read_jsonl, write_json, write_jsonl
 
-DRAWING = 1
+DRAWING = 2
 """Raised whenever the same seed would give other images or reports."""
 
 _SPLITS = ("train", "val", "test")
+_DONE, _STUDIES = "settings.json", "studies.jsonl"
 _BATCH = 50
 _MANY = 400
+"""From this many studies on, two processes draw: below, starting them takes longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,34 +83,26 @@ def draw(
         DataError: the directory holds a drawing with other settings, or a number is out of range.
     """
     counts = {"train": train, "val": val, "test": test}
+    settings = {"drawing": DRAWING, **counts, "seed": seed, "size": size}
     if min(counts.values()) < 0 or sum(counts.values()) == 0 or size < 64 or seed < 0:
         raise DataError(
-            f"phantom: {counts}, size {size}, seed {seed}; "
-            "ask for at least one study, a size of at least 64 and a seed of at least 0"
+            f"phantom: cannot draw {settings}; ask for one study or more, "
+            "a size of 64 or more and a seed of 0 or more"
         )
-    settings = {"drawing": DRAWING, **counts, "seed": seed, "size": size}
-    done = directory / "settings.json"
-    if done.exists():
-        found = read_json(done)
-        if found != settings:
-            raise DataError(
-                f"{directory}: drawn with {found}, not {settings}; "
-                f"name another directory or type 'rm -r {directory}'"
-            )
+    if (directory / _DONE).exists():
+        _check_same(directory, settings)
         return read(directory)
-    (directory / "images").mkdir(parents=True, exist_ok=True)
-    batches = [
-        (split, range(start, min(start + _BATCH, count)))
-        for split, count in counts.items()
-        for start in range(0, count, _BATCH)
-    ]
+    try:
+        (directory / "images").mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise DataError(f"{directory}: a file; name a directory to draw into") from None
     drawn: list[Drawn] = []
-    for batch in _in_order(partial(_draw_batch, directory, seed, size), batches):
+    for batch in _in_order(partial(_draw_batch, directory, seed, size), _batches(counts)):
         drawn += batch
         if on_progress:
             on_progress(len(drawn), sum(counts.values()))
-    write_jsonl(directory / "studies.jsonl", drawn)
-    write_json(done, settings)
+    write_jsonl(directory / _STUDIES, drawn)
+    write_json(directory / _DONE, settings)
     return read(directory)
 
 
@@ -153,11 +147,11 @@ def read_drawn(directory: Path) -> list[Drawn]:
     Raises:
         DataError: nothing was drawn there, or the drawing was interrupted.
     """
-    if not (directory / "settings.json").exists():
+    if not (directory / _DONE).exists():
         raise DataError(
             f"{directory}: no finished drawing; type 'mrg-r1 data phantom --root {directory}'"
         )
-    return read_jsonl(directory / "studies.jsonl", Drawn)
+    return read_jsonl(directory / _STUDIES, Drawn)
 
 
 def draw_study(seed: int, split: str, index: int, size: int) -> tuple[Drawn, Map, Map]:
@@ -188,6 +182,27 @@ def draw_study(seed: int, split: str, index: int, size: int) -> tuple[Drawn, Map
     return drawn, *render(case, size)
 
 
+def _check_same(directory: Path, settings: dict[str, int]) -> None:
+    """Refuses a directory that holds a drawing with other settings."""
+    found = read_json(directory / _DONE)
+    if found == settings:
+        return
+    other = "another kind of settings"
+    if isinstance(found, dict) and settings.keys() == found.keys():
+        other = ", ".join(f"{k}={found[k]} not {v}" for k, v in settings.items() if found[k] != v)
+    raise DataError(
+        f"{directory}: holds {other}; name another directory or type 'rm -r {directory}'"
+    )
+
+
+def _batches(counts: dict[str, int]) -> list[tuple[str, range]]:
+    return [
+        (split, range(start, min(start + _BATCH, count)))
+        for split, count in counts.items()
+        for start in range(0, count, _BATCH)
+    ]
+
+
 def _draw_batch(directory: Path, seed: int, size: int, batch: tuple[str, range]) -> list[Drawn]:
     split, indices = batch
     lines: list[Drawn] = []
@@ -195,6 +210,7 @@ def _draw_batch(directory: Path, seed: int, size: int, batch: tuple[str, range])
         drawn, frontal, lateral = draw_study(seed, split, index, size)
         for path, view in ((drawn.frontal, frontal), (drawn.lateral, lateral)):
             grey = (view * 255 + 0.5).astype(np.uint8)
+            # Huffman coding alone: on noise the rest of zlib takes long and gains nothing.
             Image.fromarray(grey).save(directory / path, compress_level=1, compress_type=2)
         lines.append(drawn)
     return lines
@@ -204,7 +220,7 @@ def _in_order(
     work: Callable[[tuple[str, range]], list[Drawn]], batches: list[tuple[str, range]]
 ) -> Iterator[list[Drawn]]:
     """The batches' results in order, from two processes when there are many."""
-    if len(batches) * _BATCH < _MANY:
+    if sum(len(indices) for _, indices in batches) < _MANY:
         yield from map(work, batches)
         return
     # Spawned, not forked: the caller may hold torch's threads.

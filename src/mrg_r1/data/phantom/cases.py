@@ -11,6 +11,9 @@ from mrg_r1.findings import Finding
 RIGHT, LEFT, BOTH = "right", "left", "both"
 UPPER, MID, LOWER = "upper", "mid", "lower"
 
+SUBTLE, SEVERE = 0.4, 0.75
+"""Severities below the first are subtle, from the second on severe."""
+
 NODULE, MASS, PLAQUE, APICAL = "nodule", "mass", "plaque", "apical thickening"
 PACEMAKER, WIRES = "pacemaker", "sternal wires"
 LINE, TUBE = "central line", "endotracheal tube"
@@ -30,6 +33,11 @@ class Sign:
     zone: str = ""
     kind: str = ""
     seed: int = 0
+
+    @property
+    def grade(self) -> int:
+        """0 for subtle ('small', 'mild'), 1 for moderate, 2 for severe ('large')."""
+        return (self.severity >= SUBTLE) + (self.severity >= SEVERE)
 
 
 Break = tuple[int, float, float]
@@ -67,6 +75,12 @@ class Case:
     patient: Patient
     picture: str
     signs: tuple[Sign, ...]
+
+    @property
+    def present(self) -> set[Finding]:
+        """What the study shows. The patches of pneumonia are opacities too, and so worded."""
+        shown = {sign.finding for sign in self.signs}
+        return shown | {Finding.LUNG_OPACITY} if Finding.PNEUMONIA in shown else shown
 
     def signs_of(self, finding: Finding) -> tuple[Sign, ...]:
         """The signs of one finding, several for several devices."""
@@ -133,10 +147,11 @@ def sample_case(rng: np.random.Generator) -> Case:
     chances = np.array(_PICTURES[picture][1:]) / 100
     drawn = rng.random(len(chances)) < chances
     present = [finding for finding, here in zip(_COLUMNS, drawn, strict=True) if here]
-    return Case(_patient(rng), picture, _placed(rng, present, picture))
+    return Case(sample_patient(rng), picture, _placed(rng, present, picture))
 
 
-def _patient(rng: np.random.Generator) -> Patient:
+def sample_patient(rng: np.random.Generator) -> Patient:
+    """A healthy body, its build, its stance and its exposure."""
     return Patient(
         seed=int(rng.integers(2**31)),
         angle=float(rng.normal(0, 0.025)),
@@ -188,7 +203,7 @@ def _sign(rng: np.random.Generator, finding: Finding) -> Sign:
     if finding is Finding.PLEURAL_OTHER:
         kind = APICAL if rare else PLAQUE
     if finding is Finding.LUNG_LESION:
-        kind = MASS if severity > 0.7 else NODULE
+        kind = MASS if severity >= SEVERE else NODULE
     return Sign(finding, severity, side, kind=kind, seed=seed)
 
 

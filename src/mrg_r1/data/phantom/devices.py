@@ -39,18 +39,19 @@ def _frontal_pacemaker(width: float, rng: np.random.Generator) -> list[Stroke]:
     ventricle = [*vein, (-0.15, -0.05), (-0.12, 0.22), (0.05, 0.38), (0.28 + to, 0.42)]
     atrium = [*((x, y + 0.03) for x, y in vein), (-0.12, -0.05), (-0.13, 0.12), (-0.06, 0.05 + to)]
     tip = [(0.22 + to, 0.415), (0.28 + to, 0.42)]
-    return [Stroke(smooth(ventricle), width), Stroke(smooth(atrium), width), Stroke(tip, 2 * width)]
+    leads = (Stroke(smooth(path), 0.85 * width) for path in (ventricle, atrium))
+    return [*leads, Stroke(tip, 1.8 * width)]
 
 
 def _frontal_wires(width: float, rng: np.random.Generator) -> list[Stroke]:
     """Six twisted loops down the sternum."""
     strokes: list[Stroke] = []
     for y in np.linspace(-0.42, 0.30, 6):
-        a, b, x = 0.052, 0.036, rng.normal(0, 0.008)
+        a, b, x = 0.058, 0.036, rng.normal(0, 0.008)
         turn = np.linspace(0, 2 * np.pi, 13) + rng.uniform(-0.4, 0.4)
         ring = zip((x + a * np.cos(turn)).tolist(), (y + b * np.sin(turn)).tolist(), strict=True)
-        strokes.append(Stroke(list(ring), 0.9 * width))
-        strokes.append(Stroke(((x - 0.02, y - 0.03), (x + 0.02, y + 0.03)), 0.9 * width))
+        strokes.append(Stroke(list(ring), width, 0.9))
+        strokes.append(Stroke(((x - 0.01, y - 0.06), (x + 0.01, y - 0.03)), 1.5 * width))
     return strokes
 
 

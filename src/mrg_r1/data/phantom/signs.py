@@ -82,7 +82,7 @@ def reshaped(patient: Patient, sign: Sign) -> Patient:
         breaks = tuple(
             (first + i, at + 0.03 * i, 0.035 + 0.06 * s) for i in range(1 + round(1.6 * s))
         )
-        return replace(patient, breaks=breaks, broken_side=sign.side)
+        return replace(patient, breaks=tuple(breaks), broken_side=sign.side)
     return patient
 
 
@@ -133,7 +133,7 @@ def _pneumothorax_lateral(film: Film, sign: Sign, rng: np.random.Generator) -> N
 
 def _shrunk(wall: Points, root: Point, severity: float) -> list[Point]:
     """A lung's wall drawn back towards its root, the apex further than the base."""
-    left = 1 - (0.05 + 0.45 * severity)
+    left = 1 - (0.04 + 0.20 * severity + 0.26 * severity**2)
     return [(root[0] + (x - root[0]) * left, root[1] + (y - root[1]) * left) for x, y in wall]
 
 
@@ -198,7 +198,7 @@ def _airspace(
     along = _unit(np.array(centre) - start)
     across = np.array((-along[1], along[0]))
     bronchi: list[Stroke] = []
-    for turn in (-0.55, 0.05, 0.60):
+    for turn in (np.array((-0.60, 0.05, 0.65)) + rng.normal(0, 0.12, 3)).tolist():
         middle = start + size * (0.55 * along + 0.3 * turn * across)
         end = start + size * ((1.55 - 0.3 * abs(turn)) * along + 1.1 * turn * across)
         path = [(float(x), float(y)) for x, y in (start, middle, end)]
@@ -229,7 +229,7 @@ def _fluff(film: Film, sign: Sign, rng: np.random.Generator, centre: Point) -> N
         at = (centre[0] + far * np.cos(angle), centre[1] + 1.1 * far * np.sin(angle))
         radius = rng.uniform(0.035, 0.065)
         spots += film.canvas.glow(at, (radius, radius * rng.uniform(0.8, 1.2)))
-    fluffy = region * np.clip(spots * (1 + 0.5 * film.canvas.clouds(rng, 26)) + 0.22, 0, 1)
+    fluffy = region * np.clip(spots * (1 + 0.7 * film.canvas.clouds(rng, 26)) + 0.10, 0, 1)
     film.air *= 1 - (0.32 + 0.60 * s) * fluffy
 
 
@@ -251,7 +251,7 @@ def _atelectasis(film: Film, sign: Sign, rng: np.random.Generator) -> None:
     s = sign.severity
     for side in _sides(sign):
         sign_x = SIDE_SIGN[side]
-        for k in range(1 + (s > 0.4)):
+        for k in range(1 + (sign.grade > 0)):
             at = (sign_x * (0.54 - 0.10 * k), 0.26 - 0.09 * s + 0.10 * k + rng.uniform(-0.02, 0.02))
             radii = (0.17 + 0.06 * s - 0.03 * k, 0.016 + 0.022 * s)
             band = film.canvas.ellipse(at, radii, 0.45, sign_x * rng.uniform(-0.30, -0.12))

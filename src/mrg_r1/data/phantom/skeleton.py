@@ -29,7 +29,8 @@ def ribs(size: int, count: int, phase: float, breaks: tuple[Break, ...] = ()) ->
             lower = [(x, y + 0.026) for x, y in piece]
             strokes += [Stroke(piece, 0.070, 0.42), Stroke(lower, 0.022, 0.66)]
         if broken:
-            ends += [Stroke(pieces[0][-8:], 0.058, 1.0), Stroke(pieces[1][:8], 0.058, 1.0)]
+            bright = _brightness(broken[0][2])
+            ends += [Stroke(piece, 0.058, bright) for piece in (pieces[0][-8:], pieces[1][:8])]
     return canvas(size).lines([*strokes, *ends], 0.008)
 
 
@@ -54,6 +55,11 @@ def _displaced(path: list[Point], at: float, step: float) -> list[list[Point]]:
     """A rib in two pieces, the outer one pushed down and over the inner one."""
     cut = round(at * len(path))
     return [path[: cut + 1], [(x - 0.25 * step, y + step) for x, y in path[cut - 1 :]]]
+
+
+def _brightness(step: float) -> float:
+    """How far the ends of a broken rib stand out: the more, the further apart they are."""
+    return min(1.0, 0.5 + 5 * step)
 
 
 @lru_cache(maxsize=32)
@@ -91,7 +97,8 @@ def lateral_bones(size: int, count: int, phase: float, breaks: tuple[Break, ...]
         path = smooth([(0.70, y), (0.62, y + 0.14), (0.30, y + 0.34), (-0.05, y + 0.45)], 8)
         broken = [b for b in breaks if b[0] == index]
         pieces = _displaced(path, *broken[0][1:]) if broken else [path]
-        strokes += [Stroke(piece, 0.050, 0.95 if broken else 0.42) for piece in pieces]
+        strength = _brightness(broken[0][2]) if broken else 0.42
+        strokes += [Stroke(piece, 0.050, strength) for piece in pieces]
     sternum = smooth([(-0.34, -0.62), (-0.55, -0.25), (-0.64, 0.12)])
     strokes.append(Stroke(sternum, 0.06, 0.9))
     return canvas(size).lines(strokes, 0.008)

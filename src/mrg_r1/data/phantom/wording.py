@@ -15,9 +15,6 @@ from mrg_r1.data.phantom import phrases
 from mrg_r1.data.phantom.cases import BOTH, MID, Case, Sign
 from mrg_r1.findings import DISEASES, Finding, Labels, Status
 
-SUBTLE, SEVERE = 0.4, 0.75
-"""Severities below the first are worded as small or mild, from the second on as large or severe."""
-
 OMITTED = {True: 0.10, False: 0.02}
 """How often a sign goes unmentioned: subtle ones, others."""
 
@@ -72,18 +69,16 @@ def write(rng: np.random.Generator, case: Case) -> Report:
     seen = [sign for sign in case.signs if rng.random() >= OMITTED[_subtle(sign)]]
     sentences = [_statement(rng, sign) for sign in seen]
     main = [_conclusion(*pair) for pair in zip(seen, sentences, strict=True)]
-    present = {sign.finding for sign in case.signs}
-    present |= {finding for sentence in sentences for finding, _ in sentence.statuses}
-    sentences += _normal_heart(rng, present)
-    denials = _denials(rng, present)
-    sentences += [*_fillers(rng, present, [*sentences, *denials]), *denials]
+    sentences += _normal_heart(rng, case.present)
+    denials = _denials(rng, case.present)
+    sentences += [*_fillers(rng, case.present, [*sentences, *denials]), *denials]
     order = phrases.ORDERS[int(rng.integers(len(phrases.ORDERS)))]
     sentences.sort(key=lambda sentence: order.index(sentence.part))
     return Report(
         findings=" ".join(sentence.text for sentence in sentences),
         impression=" ".join(main) or _pick(rng, phrases.NORMAL),
         indication=_pick(rng, phrases.INDICATIONS[case.picture]),
-        labels=_labels(sentences),
+        labels=labels_of(sentences),
     )
 
 
@@ -152,7 +147,7 @@ def _fillers(
 
 
 def _subtle(sign: Sign) -> bool:
-    return sign.severity < SUBTLE and sign.finding is not Finding.SUPPORT_DEVICES
+    return sign.grade == 0 and sign.finding is not Finding.SUPPORT_DEVICES
 
 
 def _part(finding: Finding) -> str:
@@ -168,16 +163,15 @@ def _phrases(sign: Sign) -> phrases.Phrases:
 
 
 def _filled(phrase: str, sign: Sign) -> str:
-    grade = (sign.severity >= SUBTLE) + (sign.severity >= SEVERE)
-    mild, both = ("mild", "moderate", "severe")[grade], sign.side == BOTH
-    several = both or (sign.finding is Finding.FRACTURE and sign.severity >= SUBTLE)
+    mild, both = ("mild", "moderate", "severe")[sign.grade], sign.side == BOTH
+    several = both or (sign.finding is Finding.FRACTURE and sign.grade > 0)
     region = "lobe" if sign.seed % 2 and sign.zone != MID else "lung"
     text = phrase.format(
-        size=("small", "moderate", "large")[grade],
+        size=("small", "moderate", "large")[sign.grade],
         mild=mild,
         mildly=mild + "ly",
-        small="small " if grade == 0 else "",
-        faint=("faint hazy", "hazy", "dense hazy")[grade],
+        small="" if sign.grade else "small ",
+        faint=("faint hazy", "hazy", "dense hazy")[sign.grade],
         side="bilateral" if both else sign.side,
         where=f"{sign.side} {sign.zone} {region}",
         bases="both lung bases" if both else f"the {sign.side} lung base",
@@ -192,7 +186,7 @@ def _filled(phrase: str, sign: Sign) -> str:
 _ANGLE = "costophrenic angle"
 
 
-def _labels(sentences: Sequence[Sentence]) -> Labels:
+def labels_of(sentences: Sequence[Sentence]) -> Labels:
     """The labels of a text: an asserted finding outweighs a hedged one, that a denied one."""
     statuses: dict[Finding, Status] = {}
     for strength in (Status.NEGATIVE, Status.UNCERTAIN, Status.POSITIVE):
