@@ -48,8 +48,8 @@ def test_help_is_instant_and_loads_nothing_heavy() -> None:
     )
     assert loaded.isdisjoint(HEAVY)
     assert "mrg_r1" in loaded
-    # About 0.25 s on two cores; the bound only catches a heavy import that was overlooked.
-    assert time.perf_counter() - start < 10
+    # About 0.25 s when idle; the bound only catches a heavy import that was overlooked.
+    assert time.perf_counter() - start < 30
 
 
 @pytest.mark.parametrize(
