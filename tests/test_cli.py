@@ -163,6 +163,7 @@ def test_data_draws_once_and_reads_back(run: Run, tmp_path: Path) -> None:
         "unknown": 0,
     }
     assert run("data", "phantom", "--root", root, "--json").out == drawn.out
+    assert "name another directory" in run("data", "phantom", "--root", root, "--seed", 0).err
     studies = phantom.read(root).studies
     again = table.load(out).studies
     assert [study.findings for study in again] == [study.findings for study in studies]

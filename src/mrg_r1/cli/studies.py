@@ -44,7 +44,9 @@ def data(
     train: Annotated[int | None, _Drawn] = None,
     val: Annotated[int | None, _Drawn] = None,
     test: Annotated[int | None, _Drawn] = None,
-    seed: Annotated[int, typer.Option(min=0, help="Seed of the drawing (phantom).")] = 0,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Seed of the drawing (phantom); else 0.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Tells what is in a data set.
@@ -70,10 +72,10 @@ def data(
         _show(summary)
 
 
-def _drawn(root: Path, given: dict[str, int], seed: int) -> Studies:
+def _drawn(root: Path, given: dict[str, int], seed: int | None) -> Studies:
     from mrg_r1.data import phantom
 
-    if not given and not seed and (root / "settings.json").exists():
+    if not given and seed is None and (root / "settings.json").exists():
         return phantom.read(root)
     counts = {**dict.fromkeys(_COUNTS, 0), **given} if given else _COUNTS
     done = 0
@@ -85,12 +87,12 @@ def _drawn(root: Path, given: dict[str, int], seed: int) -> Studies:
             done = so_far
 
         return phantom.draw(
-            root, **counts, seed=seed, size=DataRecipe().size, on_progress=on_progress
+            root, **counts, seed=seed or 0, size=DataRecipe().size, on_progress=on_progress
         )
 
 
-def _read(source: Source, root: Path, given: dict[str, int], seed: int) -> Studies:
-    if given or seed:
+def _read(source: Source, root: Path, given: dict[str, int], seed: int | None) -> Studies:
+    if given or seed is not None:
         raise ConfigError(f"data: {source} is read, not drawn; leave out numbers and seed")
     from mrg_r1.data.sources import load
 
