@@ -7,7 +7,7 @@ The left of a frontal image is the patient's right, as radiographs are shown.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -71,8 +71,7 @@ def frontal(size: int, patient: Patient) -> Film:
     air = lungs * (1 - 0.88 * heart) + 0.20 * _windpipe(size)
     left, right, bones = rng.integers(skeleton.VARIETIES, size=3).tolist()
     vessels = _halves(skeleton.vessels(size, left), skeleton.vessels(size, right))
-    vessels += 0.22 * np.clip(grid.clouds(rng, 36), 0, 1)
-    over = _ribs(size, patient) * (0.05 + 0.22 * lungs)
+    over = _ribs(size, patient) * (0.05 + 0.22 * lungs * (1 - 0.6 * heart))
     over += 0.22 * skeleton.frontal_bones(size, bones)
     return Film(grid, tissue, air, vessels, over, lungs)
 
@@ -95,6 +94,7 @@ def lung_outline(patient: Patient, side: str) -> list[Point]:
     return [*lung_wall(side), *_lung_base(patient, side)]
 
 
+@cache
 def lung_wall(side: str) -> list[Point]:
     """From the mediastinum over the apex and down the wall to the angle at the base."""
     wall = [(0.05, -0.55), (0.12, -0.76), (0.26, -0.85), (0.42, -0.79), (0.56, -0.57)]
@@ -164,9 +164,7 @@ def lateral(size: int, patient: Patient) -> Film:
         full = min(0.75, 0.8 * (patient.mediastinum - 1))
         air *= 1 - full * grid.ellipse((-0.20, -0.40), (0.28, 0.20), 0.4, -0.6)
     air += 0.2 * _lateral_windpipe(size)
-    vessels = skeleton.lateral_vessels(size, int(rng.integers(skeleton.VARIETIES)))
-    vessels = vessels + 0.22 * np.clip(grid.clouds(rng, 36), 0, 1)
-    vessels += 0.5 * grid.glow((0.06, -0.34), (0.14, 0.06))
+    vessels = skeleton.lateral_vessels(size, int(rng.integers(skeleton.VARIETIES))).copy()
     bones = skeleton.lateral_bones(size, patient.ribs, patient.rib_phase, patient.breaks)
     over = bones * (0.05 + 0.17 * lungs)
     return Film(grid, _lateral_body(grid, patient), air, vessels, over, lungs)
@@ -179,6 +177,7 @@ def lateral_outline(patient: Patient) -> list[Point]:
     return [*lateral_wall(), *smooth([*base, (-0.61, 0.34)])]
 
 
+@cache
 def lateral_wall() -> list[Point]:
     """From the front of the diaphragm over the apex to the angle at the back."""
     wall = [(-0.61, 0.34), (-0.61, 0.08), (-0.50, -0.26), (-0.28, -0.60), (0.05, -0.80)]

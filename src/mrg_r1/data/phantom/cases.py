@@ -46,7 +46,13 @@ Break = tuple[int, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Patient:
-    """A body and how it was exposed. Lengths in body coordinates, angles in radians."""
+    """A body, its stance and how it was exposed.
+
+    `girth` and `breasts` are in [0, 1], `heart` is the cardiothoracic ratio, `mediastinum` its
+    width relative to the usual. `domes` lower the right and left diaphragm and `rib_phase` the
+    ribs; `stomach` is the place and width of the air in it. `angle` is in radians, `gamma` above 0
+    brightens, `noise` is the grain's deviation in grey values.
+    """
 
     seed: int = 0
     angle: float = 0.0
@@ -81,10 +87,6 @@ class Case:
         """What the study shows. The patches of pneumonia are opacities too, and so worded."""
         shown = {sign.finding for sign in self.signs}
         return shown | {Finding.LUNG_OPACITY} if Finding.PNEUMONIA in shown else shown
-
-    def signs_of(self, finding: Finding) -> tuple[Sign, ...]:
-        """The signs of one finding, several for several devices."""
-        return tuple(sign for sign in self.signs if sign.finding is finding)
 
 
 _COLUMNS = (
@@ -121,12 +123,6 @@ _PICTURES = {
 }
 # fmt: on
 
-PREVALENCE: dict[Finding, float] = {
-    finding: sum(share * chances[i] for share, *chances in _PICTURES.values()) / 10_000
-    for i, finding in enumerate(_COLUMNS)
-}
-"""Share of studies in which each finding is drawn; Lung Opacity without pneumonia's."""
-
 _SLOTS = tuple((side, zone) for side in (RIGHT, LEFT) for zone in (UPPER, MID, LOWER))
 _PATCHES = (
     Finding.CONSOLIDATION,
@@ -142,11 +138,12 @@ _OTHER_SIDE = {RIGHT: LEFT, LEFT: RIGHT}
 
 def sample_case(rng: np.random.Generator) -> Case:
     """A patient with findings: a clinical picture first, then what it brings."""
-    shares = np.array([row[0] for row in _PICTURES.values()], dtype=float)
-    picture = list(_PICTURES)[int(rng.choice(len(shares), p=shares / shares.sum()))]
-    chances = np.array(_PICTURES[picture][1:]) / 100
-    drawn = rng.random(len(chances)) < chances
-    present = [finding for finding, here in zip(_COLUMNS, drawn, strict=True) if here]
+    shares = [row[0] for row in _PICTURES.values()]
+    at = int(np.searchsorted(np.cumsum(shares), rng.integers(sum(shares)), side="right"))
+    picture = list(_PICTURES)[at]
+    dice = (100 * rng.random(len(_COLUMNS))).tolist()
+    chances = zip(_COLUMNS, _PICTURES[picture][1:], dice, strict=True)
+    present = [finding for finding, chance, die in chances if die < chance]
     return Case(sample_patient(rng), picture, _placed(rng, present, picture))
 
 
@@ -163,7 +160,7 @@ def sample_patient(rng: np.random.Generator) -> Patient:
         mediastinum=float(rng.uniform(0.9, 1.12)),
         domes=(float(rng.normal(0, 0.03)), float(rng.normal(0, 0.03))),
         ribs=int(rng.integers(8, 11)),
-        rib_phase=float(rng.choice((-0.045, -0.015, 0.015, 0.045))),
+        rib_phase=0.03 * int(rng.integers(-1, 3)) - 0.015,
         stomach=(float(rng.uniform(0.32, 0.48)), float(rng.uniform(0.04, 0.18))),
         gamma=float(rng.uniform(-0.25, 0.20)),
         contrast=float(rng.uniform(0.88, 1.1)),
@@ -173,7 +170,7 @@ def sample_patient(rng: np.random.Generator) -> Patient:
 
 
 def _placed(rng: np.random.Generator, present: list[Finding], picture: str) -> tuple[Sign, ...]:
-    """The signs with side and zone, none hidden behind another."""
+    """The signs with side and zone, none under another; a patch without room is not drawn."""
     signs = {finding: _sign(rng, finding) for finding in present}
     if air := signs.get(Finding.PNEUMOTHORAX):
         for finding in (Finding.PLEURAL_EFFUSION, Finding.ATELECTASIS, Finding.PLEURAL_OTHER):
@@ -212,7 +209,7 @@ def _hides(sign: Sign, side: str, zone: str) -> bool:
     if sign.side not in (side, BOTH):
         return False
     if sign.finding is Finding.PLEURAL_EFFUSION:
-        return zone == LOWER and sign.severity > 0.4
+        return zone == LOWER and sign.grade > 0
     if sign.finding is Finding.PLEURAL_OTHER:
         return zone == (LOWER if sign.kind == PLAQUE else UPPER)
     if sign.finding is Finding.ATELECTASIS:
@@ -224,7 +221,7 @@ def _devices(rng: np.random.Generator, sign: Sign, picture: str) -> list[Sign]:
     kinds = list(_DEVICES.get(picture, _OTHER_DEVICES))
     rng.shuffle(kinds)
     count = 2 if picture == "intensive care" and rng.random() < 0.6 else 1
-    drawn = replace(sign, severity=max(sign.severity, 0.4))
+    drawn = replace(sign, severity=max(sign.severity, SUBTLE))
     return [
         replace(drawn, kind=kind, side=_DEVICE_SIDE.get(kind, "")) for kind in sorted(kinds[:count])
     ]

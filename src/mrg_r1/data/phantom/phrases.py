@@ -31,9 +31,9 @@ OF_FINDING: dict[Finding, Phrases] = {
             "{size} {side} pleural effusion{s} with blunting of {angles}.",
         ),
         (
-            "Possible small {side} pleural effusion{s}.",
-            "Blunting of {angles} may represent {a}small effusion{s}.",
-            "{a}small {side} pleural effusion{s} cannot be excluded.",
+            "Possible {size} {side} pleural effusion{s}.",
+            "Blunting of {angles} may represent {a}{size} effusion{s}.",
+            "{a}{size} {side} pleural effusion{s} cannot be excluded.",
         ),
         "{size} {side} pleural effusion{s}.",
     ),
@@ -44,8 +44,8 @@ OF_FINDING: dict[Finding, Phrases] = {
             "{size} {side} pneumothorax is present.",
         ),
         (
-            "Possible small {side} pneumothorax.",
-            "A small {side} pneumothorax cannot be excluded.",
+            "Possible {size} {side} pneumothorax.",
+            "A {size} {side} pneumothorax cannot be excluded.",
         ),
         "{size} {side} pneumothorax.",
     ),
@@ -56,7 +56,7 @@ OF_FINDING: dict[Finding, Phrases] = {
             "{mild} cardiomegaly.",
             "There is {mild} cardiomegaly.",
         ),
-        ("Possible mild cardiomegaly.", "Mild cardiomegaly cannot be excluded."),
+        ("Possible {mild} cardiomegaly.", "{mild} cardiomegaly cannot be excluded."),
         "{mild} cardiomegaly.",
     ),
     Finding.ENLARGED_CARDIOMEDIASTINUM: Phrases(
@@ -65,7 +65,7 @@ OF_FINDING: dict[Finding, Phrases] = {
             "The mediastinal silhouette is {mildly} widened.",
             "There is {mild} widening of the mediastinum.",
         ),
-        ("Possible mediastinal widening.", "Mild mediastinal widening cannot be excluded."),
+        ("Possible mediastinal widening.", "{mild} mediastinal widening cannot be excluded."),
         "{mild} widening of the mediastinum.",
     ),
     Finding.EDEMA: Phrases(
@@ -76,9 +76,9 @@ OF_FINDING: dict[Finding, Phrases] = {
             "Indistinct vessels consistent with {mild} pulmonary edema.",
         ),
         (
-            "Possible mild pulmonary edema.",
-            "Indistinct vessels may represent mild pulmonary edema.",
-            "Mild pulmonary edema cannot be excluded.",
+            "Possible {mild} pulmonary edema.",
+            "Indistinct vessels may represent {mild} pulmonary edema.",
+            "{mild} pulmonary edema cannot be excluded.",
         ),
         "{mild} pulmonary edema.",
     ),
@@ -91,7 +91,7 @@ OF_FINDING: dict[Finding, Phrases] = {
         ),
         (
             "Possible consolidation in the {where}.",
-            "Early consolidation in the {where} cannot be excluded.",
+            "Consolidation in the {where} cannot be excluded.",
         ),
         "{where} consolidation.",
     ),
@@ -124,7 +124,7 @@ OF_FINDING: dict[Finding, Phrases] = {
             "There is {mild} {side} basilar atelectasis.",
         ),
         (
-            "Possible mild {side} basilar atelectasis.",
+            "Possible {mild} {side} basilar atelectasis.",
             "Linear markings at {bases} may represent atelectasis.",
         ),
         "{mild} {side} basilar atelectasis.",
@@ -135,7 +135,7 @@ OF_FINDING: dict[Finding, Phrases] = {
             "{there} displaced {side} rib fracture{s}.",
             "Acute {side} rib fracture{s}.",
         ),
-        ("Possible {side} rib fracture.", "A {side} rib fracture cannot be excluded."),
+        ("Possible {side} rib fracture{s}.", "{a}{side} rib fracture{s} cannot be excluded."),
         "{side} rib fracture{s}.",
     ),
 }
@@ -148,8 +148,8 @@ OF_KIND: dict[str, Phrases] = {
             "{small}{where} nodule.",
         ),
         (
-            "Possible small nodule in the {where}.",
-            "A small nodule in the {where} cannot be excluded.",
+            "Possible {small}nodule in the {where}.",
+            "A {small}nodule in the {where} cannot be excluded.",
         ),
         "{small}{where} nodule.",
     ),
@@ -171,7 +171,7 @@ OF_KIND: dict[str, Phrases] = {
             "{mild} {side} apical pleural thickening.",
             "There is {mild} {side} apical pleural thickening.",
         ),
-        ("Possible mild {side} apical pleural thickening.",),
+        ("Possible {mild} {side} apical pleural thickening.",),
         "{side} apical pleural thickening.",
     ),
     PACEMAKER: Phrases(

@@ -130,9 +130,9 @@ def smoothstep(t: Map) -> Map:
 def smooth(points: Points, steps: int = 5) -> list[Point]:
     """A Catmull-Rom curve through the points, `steps` segments between neighbours."""
     p = np.array([points[0], *points, points[-1]])  # (n + 2, 2)
-    neighbours = np.stack([p[:-3], p[1:-2], p[2:-1], p[3:]])  # (4, n - 1, 2)
-    curve = np.einsum("sk,knd->nsd", _catmull_rom(steps), neighbours).reshape(-1, 2)
-    return [*((x, y) for x, y in curve.tolist()), points[-1]]
+    around = np.arange(len(points) - 1)[:, None] + np.arange(4)  # (n - 1, 4)
+    curve: list[list[float]] = (_catmull_rom(steps) @ p[around]).reshape(-1, 2).tolist()
+    return [*((x, y) for x, y in curve), points[-1]]
 
 
 def mirrored(points: Points, sign: int) -> list[Point]:

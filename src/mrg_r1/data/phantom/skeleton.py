@@ -113,8 +113,9 @@ def vessels(size: int, variety: int) -> Map:
         angle += rng.normal(0, 0.10)
         start = (0.20 + rng.normal(0, 0.015), -0.08 + 0.09 * angle + rng.normal(0, 0.02))
         _grow(strokes, rng, start, angle, 0.034, 0.28 + 0.06 * rng.random())
-    hilum = canvas(size).glow((0.20, -0.07), (0.045, 0.085))
-    return canvas(size).lines(strokes, 0.008) + np.float32(0.5) * hilum
+    grid = canvas(size)
+    hilum = np.float32(0.5) * grid.glow((0.20, -0.07), (0.045, 0.085))
+    return grid.lines(strokes, 0.008) + hilum + _texture(size, rng) * (grid.x > 0)
 
 
 @lru_cache(maxsize=4 * VARIETIES)
@@ -125,8 +126,15 @@ def lateral_vessels(size: int, variety: int) -> Map:
     for angle in (np.arange(0, 2 * np.pi, 0.7) + rng.normal(0, 0.2, 9)).tolist():
         start = (0.05 + 0.06 * np.cos(angle), -0.08 + 0.09 * np.sin(angle))
         _grow(strokes, rng, start, angle, 0.030, 0.24 + 0.10 * rng.random())
-    hilum = canvas(size).glow((0.05, -0.08), (0.09, 0.10))
-    return np.float32(0.6) * canvas(size).lines(strokes, 0.009) + np.float32(0.7) * hilum
+    grid = canvas(size)
+    hila = np.float32(0.7) * grid.glow((0.05, -0.08), (0.09, 0.10))
+    arch = np.float32(0.5) * grid.glow((0.06, -0.34), (0.14, 0.06))
+    return np.float32(0.6) * grid.lines(strokes, 0.009) + hila + arch + _texture(size, rng)
+
+
+def _texture(size: int, rng: np.random.Generator) -> Map:
+    """What is too fine to be drawn as a vessel."""
+    return np.float32(0.22) * np.clip(canvas(size).clouds(rng, 36), 0, 1)
 
 
 def _grow(

@@ -15,11 +15,11 @@ from mrg_r1.data.phantom import phrases
 from mrg_r1.data.phantom.cases import BOTH, MID, Case, Sign
 from mrg_r1.findings import DISEASES, Finding, Labels, Status
 
-OMITTED = {True: 0.10, False: 0.02}
-"""How often a sign goes unmentioned: subtle ones, others."""
+OMITTED = (0.10, 0.02, 0.02)
+"""How often a sign goes unmentioned, by grade: subtle, moderate, severe."""
 
-HEDGED = {True: 0.45, False: 0.06}
-"""How often a mentioned sign is hedged: subtle ones, others. Devices never are."""
+HEDGED = (0.45, 0.10, 0.0)
+"""How often a mentioned sign is hedged, by grade. Opacities and devices never are."""
 
 DENIED = {
     Finding.PNEUMOTHORAX: 0.85,
@@ -66,7 +66,7 @@ class Sentence:
 
 def write(rng: np.random.Generator, case: Case) -> Report:
     """A report of the case, with the labels its findings section states."""
-    seen = [sign for sign in case.signs if rng.random() >= OMITTED[_subtle(sign)]]
+    seen = [sign for sign in case.signs if rng.random() >= OMITTED[sign.grade]]
     sentences = [_statement(rng, sign) for sign in seen]
     main = [_conclusion(*pair) for pair in zip(seen, sentences, strict=True)]
     sentences += _normal_heart(rng, case.present)
@@ -85,7 +85,7 @@ def write(rng: np.random.Generator, case: Case) -> Report:
 def _statement(rng: np.random.Generator, sign: Sign) -> Sentence:
     """A sentence that asserts or hedges a sign."""
     words = _phrases(sign)
-    hedged = rng.random() < HEDGED[_subtle(sign)] and words.hedged != ()
+    hedged = rng.random() < HEDGED[sign.grade] and words.hedged != ()
     text = _filled(_pick(rng, words.hedged if hedged else words.asserted), sign)
     statuses = [(sign.finding, Status.UNCERTAIN if hedged else Status.POSITIVE)]
     if sign.finding is Finding.PNEUMONIA:
@@ -144,10 +144,6 @@ def _fillers(
     if "bones" not in sick | said and rng.random() < 0.2:
         fillers.append(Sentence("bones", _pick(rng, phrases.BONES)))
     return fillers
-
-
-def _subtle(sign: Sign) -> bool:
-    return sign.grade == 0 and sign.finding is not Finding.SUPPORT_DEVICES
 
 
 def _part(finding: Finding) -> str:
