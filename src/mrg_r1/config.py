@@ -23,7 +23,7 @@ from typing import Any, Literal, cast
 from mrg_r1.completion import INSTRUCTION
 from mrg_r1.data.samples import Section, Views
 from mrg_r1.errors import ConfigError
-from mrg_r1.policy.settings import Decoding, LoraSettings, TinyConfig
+from mrg_r1.policy.settings import Decoding, LoraSettings, TinyConfig, WarmUp
 
 Source = Literal["phantom", "iu-xray", "mimic-cxr", "table"]
 
@@ -51,6 +51,8 @@ class PolicyRecipe:
 
     path: str = ""
     tiny: TinyConfig | None = None
+    # Only for a tiny policy: any other has seen images before.
+    warmup: WarmUp | None = None
     lora: LoraSettings | None = None
     instruction: str = INSTRUCTION
     dtype: Literal["float32", "bfloat16", "auto"] = "float32"
@@ -283,6 +285,7 @@ _RULES: dict[str, _Rule] = {
     "evaluation.decoding.top_p": (lambda value: 0 < value <= 1, "in (0, 1]"),
     "evaluation.decoding.batch_size": _POSITIVE,
     **{f"policy.tiny.{f.name}": _POSITIVE for f in dataclasses.fields(TinyConfig)},
+    **{f"policy.warmup.{f.name}": _POSITIVE for f in dataclasses.fields(WarmUp)},
 }
 
 
@@ -294,6 +297,8 @@ def _contradictions(recipe: Recipe) -> list[str]:
         problems.append("policy: give either path (a local model folder) or a [policy.tiny] table")
     if policy.tiny is not None:
         problems += _tiny_contradictions(policy.tiny)
+    elif policy.warmup is not None:
+        problems.append("policy.warmup: only a tiny policy starts blind; leave the table out")
     if data.source != "phantom" and not data.root:
         problems.append(f"data.root: where is {data.source}? add --set data.root=FOLDER")
     if data.source == "phantom" and not (data.train and data.test):
