@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 import platform
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from mrg_r1 import __version__
 from mrg_r1.config import Recipe
@@ -98,12 +99,19 @@ class Run:
         """The folder of a stage's checkpoints; stages are 'sft' and 'srl'."""
         return self.root / "checkpoints" / stage
 
+    def named_inside(self, path: str) -> str:
+        """A path relative to the run where it is inside it, so that a run can be moved."""
+        inside = Path(path).is_relative_to(self.root)
+        return str(Path(path).relative_to(self.root)) if inside else path
+
     def forget_after(self, stage: str, step: int) -> None:
         """Drops the metrics and completions of a stage that come after a step.
 
-        A stopped run may have logged steps beyond its last checkpoint; they are taken again.
+        A stopped run may have logged steps beyond its last checkpoint, the last line perhaps in
+        part; they are taken again.
         """
         if self.metrics.exists():
+            _drop_torn_line(self.metrics)
             kept = [
                 line
                 for line in read_jsonl(self.metrics, StepMetrics)
@@ -111,6 +119,7 @@ class Run:
             ]
             write_jsonl(self.metrics, kept)
         if stage == "srl" and self.completions.exists():
+            _drop_torn_line(self.completions)
             # A completion carries the number of finished steps, so the next step's carry `step`.
             seen = read_jsonl(self.completions, SampledCompletion)
             write_jsonl(self.completions, [line for line in seen if line.step < step])
@@ -132,17 +141,18 @@ def open_run(root: Path, recipe: Recipe, *, resume: bool) -> Run:
         if before != resolved:
             keys = ", ".join(sorted(_differing(before, resolved)))
             raise ConfigError(f"{root}: was run with other settings ({keys}); add --out FOLDER")
-    elif root.exists() and any(root.iterdir()):
+    elif root.exists() and not all(path.name.startswith(".") for path in root.iterdir()):
         raise ConfigError(f"{root}: is not empty and holds no run; add --out FOLDER")
-    if not run.recipe.exists():
-        write_json(run.versions, versions())
+    else:
         write_json(run.recipe, resolved)
+    if not run.versions.exists():
+        write_json(run.versions, versions())
     return run
 
 
 def to_json(recipe: Recipe) -> dict[str, Any]:
     """The recipe as JSON stores it (tuples become lists)."""
-    return _plain(dataclasses.asdict(recipe))
+    return json.loads(json.dumps(dataclasses.asdict(recipe)))
 
 
 def versions() -> dict[str, str]:
@@ -156,22 +166,19 @@ def versions() -> dict[str, str]:
     }
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
-    return value
+def _drop_torn_line(path: Path) -> None:
+    """Cuts what stands after the last line break: a line that was being written."""
+    with open(path, "rb+") as file:
+        file.truncate(file.read().rfind(b"\n") + 1)
 
 
 def _differing(before: Any, after: Any, where: str = "") -> set[str]:
     """The dotted keys under which two JSON documents differ."""
-    if isinstance(before, dict) and isinstance(after, dict):
-        return {
-            key
-            for name in before.keys() | after.keys()
-            for key in _differing(
-                before.get(name), after.get(name), f"{where}.{name}" if where else name
-            )
-        }
-    return set() if before == after else {where}
+    if not (isinstance(before, dict) and isinstance(after, dict)):
+        return set() if before == after else {where}
+    old, new = cast("dict[str, Any]", before), cast("dict[str, Any]", after)
+    return {
+        key
+        for name in old.keys() | new.keys()
+        for key in _differing(old.get(name), new.get(name), f"{where}.{name}" if where else name)
+    }

@@ -11,30 +11,25 @@ Departures from the paper, all by recipe:
 
 from __future__ import annotations
 
-import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from trl import GRPOTrainer, SFTTrainer
+from trl.trainer.grpo_trainer import GRPOTrainer, RewardFunc
+from trl.trainer.sft_trainer import SFTTrainer
 
 from mrg_r1.audit import write_audit
-from mrg_r1.config import DataRecipe, PolicyRecipe, Recipe, RewardRecipe
-from mrg_r1.data import phantom
+from mrg_r1.config import PolicyRecipe, Recipe, RewardRecipe
 from mrg_r1.data.images import check_images
-from mrg_r1.data.samples import samples as samples_of
-from mrg_r1.data.sources import load
-from mrg_r1.data.study import LeftOut, Sample, Studies, Study
-from mrg_r1.errors import DataError
+from mrg_r1.data.study import Sample
 from mrg_r1.evaluate import evaluate, readings, table
 from mrg_r1.labelers import Labeler
+from mrg_r1.labelers.cached import CachedLabeler
 from mrg_r1.labelers.rules import RulesLabeler
-from mrg_r1.policy.load import Policy, load_policy
-from mrg_r1.policy.settings import LoraSettings
+from mrg_r1.policy.load import Policy, load_policy, policy_folder
+from mrg_r1.policy.lora import lora_config
 from mrg_r1.policy.tiny import build_tiny
 from mrg_r1.policy.writing import write_reports
 from mrg_r1.records import Prediction, read_jsonl, write_jsonl
@@ -42,43 +37,76 @@ from mrg_r1.rewards import Reward
 from mrg_r1.rewards.format import FormatReward
 from mrg_r1.rewards.mccs import MccsReward
 from mrg_r1.run import Run, open_run
-from mrg_r1.trainers.callbacks import CompletionLog, ProgressBar, RunRecorder, last_whole_checkpoint
-from mrg_r1.trainers.options import check_options, grpo_config, sft_config
+from mrg_r1.trainers.callbacks import CompletionLog, Reporter, RunRecorder
+from mrg_r1.trainers.faults import faults_named
+from mrg_r1.trainers.options import check_options, forbid, grpo_config, sft_config
+from mrg_r1.trainers.processes import (
+    free_memory,
+    gathered,
+    is_main,
+    main_first,
+    share_of,
+    wait_for_all,
+)
+from mrg_r1.trainers.progress import console, progress
 from mrg_r1.trainers.rows import rows, supervised_targets
+from mrg_r1.trainers.splits import load_samples, read_studies, split_samples
+from mrg_r1.trainers.stage import finished_checkpoint, run_stage
+from mrg_r1.trainers.warmup import warm_up
 
-console = Console(stderr=True)
+WeightedReward = tuple[Reward, float]
+
+_SHOWN = {
+    "reward": "reward",
+    "rewards/mccs/mean": "mccs",
+    "rewards/format/mean": "format",
+    "completions/mean_length": "length",
+}
+"""Figures of SRL shown while it runs."""
 
 
 def train(recipe: Recipe, root: Path, *, resume: bool = False) -> Path:
     """Executes a recipe and returns the audit page it leaves in the run folder `root`.
 
     A stage whose result is already there is not repeated, so a stopped run goes on where it
-    was; its numbers are those of a run that was not stopped.
+    was; its numbers are those of a run that was not stopped. Under a launcher of several
+    processes, all train and write reports, and the main one writes the folder.
 
     Raises:
         ConfigError: the recipe cannot be carried out, or the folder holds another run.
         DataError: a study, image or report cannot be used.
+        MissingExtra: the recipe needs a package that is not installed.
+        OSError: the disk is full; the run can be resumed.
     """
-    run = open_run(root, recipe, resume=resume)
-    train_samples, eval_samples = load_samples(recipe, run)
-    labeler = make_labeler(recipe.reward)
-    start = supervised_start(recipe, run, train_samples, labeler)
-    before = judge(recipe, run.predictions_start, start, eval_samples, "before SRL")
-    policy = reinforce(recipe, run, start, train_samples, labeler)
-    after = judge(recipe, run.predictions, policy, eval_samples, "after SRL")
-    evaluation = evaluate(
-        {"start": before, "srl": after},
-        labeler,
-        train_references=[sample.reference for sample in train_samples],
-        resamples=recipe.evaluation.resamples,
-        seed=recipe.seed,
-    )
-    evaluation.write(run.evaluation)
-    rewards = list(zip(*make_rewards(recipe.reward, labeler), strict=True))
-    read = readings({"start": before, "srl": after}, labeler, rewards=rewards)
-    write_jsonl(run.readings, read)
-    console.print(table(evaluation))
-    return write_audit(run.root)
+    with faults_named(root):
+        check_training(recipe, Run(root))
+        with main_first():
+            run = open_run(root, recipe, resume=resume or not is_main())
+            train_samples, eval_samples = load_samples(recipe.data, run.studies, recipe.seed)
+        labeler = make_labeler(recipe.reward)
+        start = supervised_start(recipe, run, train_samples, labeler)
+        before = judge(recipe, run, run.predictions_start, start, eval_samples)
+        policy = reinforce(recipe, run, start, train_samples, labeler)
+        after = judge(recipe, run, run.predictions, policy, eval_samples)
+        if is_main():
+            references = [sample.reference for sample in train_samples]
+            conclude(recipe, run, {"start": before, "srl": after}, labeler, references)
+        return run.audit
+
+
+def check_training(recipe: Recipe, run: Run) -> None:
+    """Refuses what would otherwise show hours later: a later stage's options, a missing policy.
+
+    Raises:
+        ConfigError: a training option is unknown, ours to set, or refused by TRL.
+        DataError: the policy's folder holds none.
+    """
+    if recipe.sft is not None:
+        sft_config(recipe.sft, run.checkpoints("sft"), recipe.seed)
+    weights = [weight for _, weight in make_rewards(recipe.reward, RulesLabeler())]
+    grpo_config(recipe.srl, run.checkpoints("srl"), recipe.seed, reward_weights=weights)
+    if recipe.policy.path:
+        policy_folder(Path(recipe.policy.path).expanduser())
 
 
 def describe(recipe: Recipe) -> list[str]:
@@ -88,248 +116,197 @@ def describe(recipe: Recipe) -> list[str]:
         ConfigError: a training option is unknown, or ours to set.
         DataError: the studies are there but cannot be used.
     """
-    for section, table_ in (("sft", recipe.sft), ("srl", recipe.srl)):
-        check_options(section, table_ or {})
+    for section, options in (("sft", recipe.sft), ("srl", recipe.srl)):
+        check_options(section, options or {})
     data, policy = recipe.data, recipe.policy
     lines = [f"recipe: {recipe.name}, seed {recipe.seed}"]
     if data.source == "phantom":
         lines.append(f"data: {data.train} studies drawn to train on, {data.test} to judge on")
-    elif not Path(data.root).exists():
+    elif not Path(data.root).expanduser().exists():
         lines.append(f"data: {data.root} is not here; add --set data.root=FOLDER")
     else:
-        for split, found, _ in split_samples(recipe, load(data.source, Path(data.root))):
+        for split, found, _ in split_samples(data, read_studies(data), recipe.seed):
+            check_images(found)
             lines.append(f"data: {split}, {len(found)} samples of {data.source}")
     if policy.tiny:
         lines.append("policy: a tiny Qwen2.5-VL from random weights")
     else:
-        here = "" if Path(policy.path).exists() else " is not here; add --set policy.path=FOLDER"
-        lines.append(f"policy: {policy.path}{here}")
+        here = Path(policy.path).expanduser().exists()
+        remedy = "" if here else " is not here; add --set policy.path=FOLDER"
+        lines.append(f"policy: {policy.path}{remedy}")
     if policy.lora:
         lines.append(f"LoRA: rank {policy.lora.rank}, alpha {policy.lora.alpha}")
-    rewards, weights = make_rewards(recipe.reward, make_labeler(recipe.reward))
-    names = ", ".join(f"{w} {r.__name__}" for r, w in zip(rewards, weights, strict=True))
-    lines.append(f"reward: {names}")
+    rewards = make_rewards(recipe.reward, make_labeler(recipe.reward))
+    lines.append("reward: " + ", ".join(f"{weight} {r.__name__}" for r, weight in rewards))
     lines.append(f"supervised start: {_options(recipe.sft) if recipe.sft else 'none'}")
     lines.append(f"SRL: {_options(recipe.srl)}")
     lines.append(f"prompt: {policy.instruction}")
     return lines
 
 
-def load_samples(recipe: Recipe, run: Run) -> tuple[list[Sample], list[Sample]]:
-    """The samples of the train split and of the evaluation split, all images present.
-
-    Raises:
-        DataError: a split has no samples, or an image is missing or broken.
-    """
-    studies = load_studies(recipe.data, run, recipe.seed)
-    splits: list[list[Sample]] = []
-    for split, found, left_out in split_samples(recipe, studies):
-        for left in left_out:
-            console.print(f"left out of {split}: {len(left.ids)} {left.reason}")
-        if not found:
-            raise DataError(
-                f"{recipe.data.source}: no samples in split '{split}'; "
-                f"see what is there with: mrg-r1 data {recipe.data.source} --root FOLDER"
-            )
-        check_images(found)
-        console.print(f"{split}: {len(found)} samples")
-        splits.append(found)
-    return splits[0], splits[1]
-
-
-def split_samples(
-    recipe: Recipe, studies: Studies
-) -> Iterator[tuple[str, list[Sample], list[LeftOut]]]:
-    """The train split, then the evaluation split: its name, samples, and what was left out."""
-    data = recipe.data
-    for split, limit in (("train", data.train), (data.eval_split, data.test)):
-        chosen = _some(studies.of_split(split), limit, recipe.seed)
-        yield split, *samples_of(chosen, section=data.section, views=data.views)
-
-
-def load_studies(data: DataRecipe, run: Run, seed: int) -> Studies:
-    """Reads the recipe's studies; drawn ones are drawn first, in the run unless it says where."""
-    if data.source != "phantom":
-        return load(data.source, Path(data.root))
-    with _progress() as progress:
-        task = progress.add_task("drawing studies", total=data.train + data.test, figures="")
-        return phantom.draw(
-            Path(data.root) if data.root else run.studies,
-            train=data.train,
-            val=0 if data.eval_split == "test" else data.test,
-            test=data.test if data.eval_split == "test" else 0,
-            seed=seed,
-            size=data.size,
-            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
-        )
-
-
 def make_labeler(reward: RewardRecipe) -> Labeler:
-    """The labeler of the reward and of the evaluation."""
-    return RulesLabeler(reward.preset)
+    """The labeler of targets, rewards and evaluation, which labels each text once for all."""
+    return CachedLabeler(RulesLabeler(reward.preset))
 
 
-def make_rewards(reward: RewardRecipe, labeler: Labeler) -> tuple[list[Reward], list[float]]:
-    """The rewards and their weights, those with weight 0 left out."""
-    weighted: list[tuple[Reward, float]] = [
-        (
-            MccsReward(
-                labeler,
-                margin=reward.margin,
-                both_empty=reward.both_empty,
-                negative_weight=reward.negative_weight,
-                uncertain=reward.uncertain,
-            ),
-            reward.clinical_weight,
-        ),
+def make_rewards(reward: RewardRecipe, labeler: Labeler) -> list[WeightedReward]:
+    """The rewards with their weights, those with weight 0 left out."""
+    clinical = MccsReward(
+        labeler,
+        margin=reward.margin,
+        both_empty=reward.both_empty,
+        negative_weight=reward.negative_weight,
+        uncertain=reward.uncertain,
+    )
+    weighted: list[WeightedReward] = [
+        (clinical, reward.clinical_weight),
         (FormatReward(), reward.format_weight),
     ]
-    kept = [(function, weight) for function, weight in weighted if weight]
-    return [function for function, _ in kept], [weight for _, weight in kept]
+    return [(function, weight) for function, weight in weighted if weight]
 
 
 def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labeler: Labeler) -> Path:
     """The folder of the policy from which SRL starts: base weights, or SFT on the references."""
     policy = recipe.policy
-    targets = supervised_targets(
-        samples, labeler.label([sample.reference for sample in samples]), policy.think
-    )
-    base = Path(policy.path) if policy.path else run.base
-    if policy.tiny and not base.exists():
-        texts = [*targets, *([policy.instruction] * len(samples))]
-        build_tiny(texts, policy.tiny, seed=recipe.seed).save(base)
-    if recipe.sft is None or run.start.exists():
-        return base if recipe.sft is None else run.start
-    config = sft_config(recipe.sft, run.checkpoints("sft"), recipe.seed)
-    loaded = _load(policy, base)
-    with _progress() as progress:
+    if run.start.exists():
+        return run.start
+    labels = labeler.label([sample.reference for sample in samples])
+    targets = supervised_targets(samples, labels, policy.think)
+    base = Path(policy.path).expanduser() if policy.path else run.base
+    with main_first():
+        if policy.tiny and not base.exists():
+            texts = [*targets, *([policy.instruction] * len(samples))]
+            tiny = build_tiny(texts, policy.tiny, seed=recipe.seed)
+            if policy.warmup:
+                with progress("vision warm-up", "steps") as report:
+                    report(0, policy.warmup.steps)
+                    warm_up(tiny, samples, labels, policy.warmup, seed=recipe.seed, report=report)
+            replace(tiny, instruction=policy.instruction).save(base)
+    if recipe.sft is None:
+        return base
+    last = finished_checkpoint(run.checkpoints("sft"))
+    return _keep(policy, last or imitate(recipe, run, base, samples, targets), run.start)
+
+
+def imitate(
+    recipe: Recipe, run: Run, base: Path, samples: Sequence[Sample], targets: Sequence[str]
+) -> Path:
+    """SFT on the targets, from `base`; returns the last checkpoint."""
+    config = sft_config(recipe.sft or {}, run.checkpoints("sft"), recipe.seed)
+    loaded = _load(recipe.policy, base, trainable=True)
+    with progress("supervised start", "steps") as report:
         trainer = SFTTrainer(
             model=loaded.model,
             args=config,
-            train_dataset=rows(samples, policy.instruction, targets),
+            train_dataset=rows(samples, recipe.policy.instruction, targets),
             processing_class=loaded.processor,
-            peft_config=_lora(policy.lora),
-            callbacks=[
-                RunRecorder("sft", run.metrics),
-                ProgressBar(progress, "supervised start", [("loss", "loss")]),
-            ],
+            peft_config=_new_adapter(recipe.policy, loaded),
+            callbacks=[RunRecorder("sft", run.metrics), Reporter(report, {"loss": "loss"})],
         )
-        _run_stage(trainer, run, "sft")
-    if trainer.accelerator.is_main_process:
-        _trained(trainer, loaded).save(run.start)
-    return run.start
+        return run_stage(trainer, "sft", run.checkpoints("sft"), run.forget_after)
 
 
 def reinforce(
     recipe: Recipe, run: Run, start: Path, samples: Sequence[Sample], labeler: Labeler
 ) -> Path:
-    """SRL: GRPO on the weighted rewards (eqs. 1 and 2), from `start`."""
+    """The folder of the policy after SRL on the weighted rewards."""
     if run.policy.exists():
         return run.policy
-    loaded = _load(recipe.policy, start)
-    rewards, weights = make_rewards(recipe.reward, labeler)
-    config = grpo_config(
-        recipe.srl,
-        run.checkpoints("srl"),
-        recipe.seed,
-        reward_weights=weights,
-        forbidden_tokens=loaded.placeholder_tokens(),
-    )
+    last = finished_checkpoint(run.checkpoints("srl"))
+    return _keep(recipe.policy, last or explore(recipe, run, start, samples, labeler), run.policy)
+
+
+def explore(
+    recipe: Recipe, run: Run, start: Path, samples: Sequence[Sample], labeler: Labeler
+) -> Path:
+    """GRPO (eqs. 1 and 2) from `start`; returns the last checkpoint."""
+    loaded = _load(recipe.policy, start, trainable=True)
+    rewards = make_rewards(recipe.reward, labeler)
+    weights = [weight for _, weight in rewards]
+    config = grpo_config(recipe.srl, run.checkpoints("srl"), recipe.seed, reward_weights=weights)
+    forbid(config, loaded.forbidden_tokens())
     log = CompletionLog(run.completions, weights)
-    shown = [("reward", "reward"), ("rewards/mccs/mean", "mccs"), ("rewards/format/mean", "format")]
-    shown.append(("completions/mean_length", "length"))
-    with _progress() as progress:
+    watched: list[RewardFunc] = [log.watch(reward) for reward, _ in rewards]
+    with progress("SRL", "steps") as report:
         trainer = GRPOTrainer(
             model=loaded.model,
-            reward_funcs=[log.watch(reward) for reward in rewards],
+            reward_funcs=watched,
             args=config,
             train_dataset=rows(samples, recipe.policy.instruction),
             processing_class=loaded.processor,
-            peft_config=None if _has_adapter(loaded) else _lora(recipe.policy.lora),
-            callbacks=[RunRecorder("srl", run.metrics), ProgressBar(progress, "SRL", shown)],
+            peft_config=_new_adapter(recipe.policy, loaded),
+            callbacks=[RunRecorder("srl", run.metrics), Reporter(report, _SHOWN)],
         )
-        _run_stage(trainer, run, "srl")
-    if trainer.accelerator.is_main_process:
-        _trained(trainer, loaded).save(run.policy)
-    return run.policy
+        return run_stage(trainer, "srl", run.checkpoints("srl"), run.forget_after)
 
 
 def judge(
-    recipe: Recipe, path: Path, policy: Path, samples: Sequence[Sample], when: str
+    recipe: Recipe, run: Run, path: Path, policy: Path, samples: Sequence[Sample]
 ) -> list[Prediction]:
     """The policy's reports on the evaluation samples, stored at `path`."""
     if path.exists():
         return read_jsonl(path, Prediction)
     loaded = _load(recipe.policy, policy)
-    with _progress() as progress:
-        task = progress.add_task(f"writing reports {when}", total=len(samples), figures="")
-        predictions: list[Prediction] = []
-        for prediction in write_reports(loaded, samples, recipe.evaluation.decoding):
-            predictions.append(prediction)
-            progress.update(task, advance=1)
-    write_jsonl(path, predictions)
+    mine = share_of(samples)
+    written: list[Prediction] = []
+    with progress(f"reports of {policy}", "reports") as report:
+        report(0, len(mine))
+        for prediction in write_reports(loaded, mine, recipe.evaluation.decoding):
+            images = tuple(run.named_inside(image) for image in prediction.images)
+            written.append(replace(prediction, images=images))
+            report(len(written), len(mine))
+    everyones = {prediction.id: prediction for prediction in gathered(written)}
+    predictions = [everyones[sample.id] for sample in samples]
+    if is_main():
+        write_jsonl(path, predictions)
     return predictions
 
 
-def _run_stage(trainer: SFTTrainer | GRPOTrainer, run: Run, stage: str) -> None:
-    """Trains from the last whole checkpoint, or from the beginning."""
-    checkpoint = last_whole_checkpoint(run.checkpoints(stage))
-    step = int(checkpoint.name.removeprefix("checkpoint-")) if checkpoint else 0
-    run.forget_after(stage, step)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+def conclude(
+    recipe: Recipe,
+    run: Run,
+    systems: Mapping[str, Sequence[Prediction]],
+    labeler: Labeler,
+    train_references: Sequence[str],
+) -> None:
+    """Scores, what the labeler read, and the audit page."""
+    evaluation = evaluate(
+        systems,
+        labeler,
+        train_references=train_references,
+        resamples=recipe.evaluation.resamples,
+        seed=recipe.seed,
+    )
+    evaluation.write(run.evaluation)
+    rewards = make_rewards(recipe.reward, labeler)
+    write_jsonl(run.readings, readings(systems, labeler, rewards=rewards))
+    console.print(table(evaluation))
+    write_audit(run.root)
 
 
-def _load(policy: PolicyRecipe, folder: Path) -> Policy:
+def _load(policy: PolicyRecipe, folder: Path, *, trainable: bool = False) -> Policy:
     return load_policy(
         folder,
         dtype=policy.dtype,
         attention=policy.attention,
-        trainable=True,
+        trainable=trainable,
         instruction=policy.instruction,
     )
 
 
-def _trained(trainer: SFTTrainer | GRPOTrainer, before: Policy) -> Policy:
-    return replace(before, model=trainer.accelerator.unwrap_model(trainer.model))
+def _keep(policy: PolicyRecipe, checkpoint: Path, folder: Path) -> Path:
+    """Saves the policy of a checkpoint at `folder`."""
+    free_memory()
+    if is_main():
+        _load(policy, checkpoint, trainable=True).save(folder)
+    wait_for_all()
+    return folder
 
 
-def _has_adapter(policy: Policy) -> bool:
-    return hasattr(policy.model, "peft_config")
-
-
-def _lora(settings: LoraSettings | None) -> LoraConfig | None:
-    if settings is None:
-        return None
-    names = "|".join(settings.targets)
-    # Qwen2.5-VL's image tower reuses the names of the MLP projections.
-    tower = "" if settings.vision else r"(?!.*\b(visual|vision_tower|vision_model)\b)"
-    return LoraConfig(
-        r=settings.rank,
-        lora_alpha=settings.alpha,
-        lora_dropout=settings.dropout,
-        target_modules=rf"^{tower}.*\.({names})$",
-        task_type="CAUSAL_LM",
-    )
-
-
-def _some(studies: Sequence[Study], limit: int, seed: int) -> list[Study]:
-    """A seeded choice of `limit` studies in their own order; all of them if limit is 0."""
-    if not limit or limit >= len(studies):
-        return list(studies)
-    chosen = random.Random(seed).sample(range(len(studies)), limit)
-    return [studies[index] for index in sorted(chosen)]
+def _new_adapter(policy: PolicyRecipe, loaded: Policy) -> LoraConfig | None:
+    """The adapter to put on a policy, unless it has one that goes on learning."""
+    return lora_config(loaded.model, policy.lora) if policy.lora and not loaded.adapted else None
 
 
 def _options(table_: Mapping[str, Any]) -> str:
     return ", ".join(f"{key} = {value}" for key, value in table_.items())
-
-
-def _progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[figures]}"),
-        console=console,
-    )

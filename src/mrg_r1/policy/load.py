@@ -7,12 +7,17 @@ with other words than it was trained on writes other reports.
 from __future__ import annotations
 
 import shutil
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import PartialState
 from peft import PeftModel
+from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mrg_r1.completion import INSTRUCTION
@@ -20,6 +25,17 @@ from mrg_r1.errors import DataError
 from mrg_r1.records import read_json, write_json
 
 _OURS = "mrg_r1.json"
+
+_DAMAGE = (
+    OSError,
+    ValueError,
+    TypeError,
+    KeyError,
+    AttributeError,
+    RuntimeError,
+    SafetensorError,
+    UserWarning,
+)
 
 
 @dataclass(frozen=True)
@@ -36,21 +52,23 @@ class Policy:
         return self.model.device
 
     @property
-    def weights(self) -> int:
-        """How many weights the model has, adapters included."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
+    def adapted(self) -> bool:
+        """Whether the model is an adapter on a frozen base."""
+        return isinstance(self.model, PeftModel)
 
-    def placeholder_tokens(self) -> list[int]:
-        """Special tokens that must never be sampled.
+    def forbidden_tokens(self) -> list[int]:
+        """Control tokens that must never be sampled.
 
         An image placeholder inside a completion has no image to stand for and breaks the next
         forward pass; the other control tokens decode to nothing. Tokens that end a completion
         stay allowed.
         """
-        tokenizer = self.processor.tokenizer
-        image = getattr(self.model.config, "image_token_id", None)
-        forbidden = {*tokenizer.all_special_ids} | ({image} if image is not None else set())
-        return sorted(forbidden - set(self.end_tokens()))
+        config = self.model.config
+        placeholders = {
+            getattr(config, name, None) for name in ("image_token_id", "video_token_id")
+        }
+        control = {*self.processor.tokenizer.all_special_ids, *placeholders} - {None}
+        return sorted(control - set(self.end_tokens()))
 
     def end_tokens(self) -> list[int]:
         """Tokens that end a completion."""
@@ -77,6 +95,11 @@ def policy_folder(path: Path) -> Path:
     for folder in (path, path / "policy"):
         if (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file():
             return folder
+    if (path / "recipe.json").is_file():
+        raise DataError(
+            f"{path}: this run has no policy yet; "
+            f"finish it with: mrg-r1 train {path}/recipe.json --out {path} --resume"
+        )
     raise DataError(
         f"{path}: no policy here (config.json or adapter_config.json); give a run folder, a saved "
         "policy or a local model folder"
@@ -99,26 +122,75 @@ def load_policy(
         path: a run folder, a saved policy, or a local model folder.
         dtype: 'float32', 'bfloat16', or 'auto' (as stored).
         attention: the attention implementation of transformers.
-        trainable: whether an adapter's weights take gradients.
+        trainable: leaves the model to a trainer: an adapter's weights take gradients, and nothing
+            is placed yet. Otherwise the model is placed on the accelerator, if there is one.
         instruction: replaces the one saved with the policy.
 
     Raises:
-        DataError: there is no policy, or its base model is not where its adapter says.
+        DataError: there is no policy, it is damaged, it is no vision-language model, or its base
+            model is not where its adapter says.
     """
     folder = policy_folder(path)
     adapter = folder / "adapter_config.json"
-    base = (
-        policy_folder(Path(read_json(adapter)["base_model_name_or_path"]))
-        if adapter.is_file()
-        else folder
+    with _errors_naming(folder):
+        base = _base_of(adapter) if adapter.is_file() else folder
+        model = _load_model(base, dtype, attention)
+        if adapter.is_file():
+            model = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
+        processor = AutoProcessor.from_pretrained(
+            folder, local_files_only=True, trust_remote_code=False
+        )
+        processor.tokenizer.padding_side = "left"
+        ours = folder / _OURS
+        saved = read_json(ours)["instruction"] if ours.is_file() else INSTRUCTION
+    return Policy(
+        model if trainable else model.to(PartialState().device), processor, instruction or saved
     )
-    model = AutoModelForImageTextToText.from_pretrained(
-        base, dtype=dtype, attn_implementation=attention, local_files_only=True, weights_only=True
+
+
+def _load_model(folder: Path, dtype: str, attention: str) -> Any:
+    loaded: Any = AutoModelForImageTextToText.from_pretrained(
+        # An adapter records this path as its base's: absolute, it holds from any directory.
+        folder.resolve(),
+        dtype=dtype,
+        attn_implementation=attention,
+        local_files_only=True,
+        trust_remote_code=False,
+        weights_only=True,
+        output_loading_info=True,
     )
-    if adapter.is_file():
-        model = PeftModel.from_pretrained(model, folder, is_trainable=trainable)
-    processor = AutoProcessor.from_pretrained(folder, local_files_only=True)
-    processor.tokenizer.padding_side = "left"
-    ours = folder / _OURS
-    saved = read_json(ours)["instruction"] if ours.is_file() else INSTRUCTION
-    return Policy(model, processor, instruction or saved)
+    model, loading = loaded
+    if absent := sorted(loading["missing_keys"]):
+        # They would be random, without a word.
+        raise DataError(
+            f"{folder}: {len(absent)} weights are not in its files, such as {absent[0]}; "
+            "copy or download it again"
+        )
+    return model
+
+
+def _base_of(adapter: Path) -> Path:
+    base = Path(read_json(adapter)["base_model_name_or_path"])
+    if not (base / "config.json").is_file():
+        raise DataError(
+            f"{adapter.parent}: an adapter of {base}, which is no model folder; put its base "
+            f"model there, or change base_model_name_or_path in {adapter}"
+        )
+    return base
+
+
+@contextmanager
+def _errors_naming(folder: Path) -> Generator[None]:
+    """Turns what libraries raise on a damaged or foreign folder into one line that names it."""
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("error", message="Found missing adapter keys")
+            yield
+    except (torch.OutOfMemoryError, ImportError):
+        raise
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise DataError(
+            f"{folder}: cannot be loaded as a vision-language model ({reason[:300]}); "
+            "check that the folder is whole, and that it is not a text-only model"
+        ) from error

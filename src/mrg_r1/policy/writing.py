@@ -65,7 +65,7 @@ def complete(policy: Policy, samples: Sequence[Sample], decoding: Decoding) -> l
         padding_side="left",
         add_special_tokens=False,
         return_tensors="pt",
-    ).to(policy.device)
+    ).to(policy.device, policy.model.dtype)
     sampling = decoding.temperature > 0
     tokens = policy.model.generate(
         **inputs,
@@ -74,9 +74,11 @@ def complete(policy: Policy, samples: Sequence[Sample], decoding: Decoding) -> l
         temperature=decoding.temperature if sampling else None,
         top_p=decoding.top_p if sampling else None,
         top_k=0 if sampling else None,
+        # Some models ship a penalty; it would make greedy decoding another thing for each.
+        repetition_penalty=1.0,
         eos_token_id=policy.end_tokens(),
         pad_token_id=processor.tokenizer.pad_token_id,
-        suppress_tokens=policy.placeholder_tokens(),
+        suppress_tokens=policy.forbidden_tokens(),
     )  # (B, prompt + completion)
     written = tokens[:, inputs["input_ids"].shape[1] :]
     return processor.batch_decode(written, skip_special_tokens=True)

@@ -1,20 +1,25 @@
-"""What a trainer tells while it runs: metrics on disk, progress on screen, whole checkpoints."""
+"""What a trainer tells while it runs: metrics and completions on disk, figures on screen."""
 
 from __future__ import annotations
 
 import math
-import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.progress import Progress, TaskID
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from mrg_r1.errors import ConfigError
 from mrg_r1.records import SampledCompletion, StepMetrics, to_line
+from mrg_r1.rewards import Reward
+from mrg_r1.trainers.processes import wait_for_all
+from mrg_r1.trainers.progress import Report, say
 
-_WHOLE = "whole"
+WHOLE = "whole"
 """Name of the empty file that marks a checkpoint as completely written."""
+
+_CLOCK = frozenset({"step_time"})
+"""Figures of the wall clock, which differ between equal runs."""
 
 
 class RunRecorder(TrainerCallback):
@@ -23,70 +28,85 @@ class RunRecorder(TrainerCallback):
     def __init__(self, stage: str, metrics: Path) -> None:
         self.stage = stage
         self.metrics = metrics
+        self.left_out: set[str] = set()
 
     def on_log(
         self,
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        logs: dict[str, Any] | None = None,
+        logs: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> None:
-        """Records the numbers of a step; wall-clock figures differ between equal runs."""
+        """Records the numbers of a step.
+
+        Raises:
+            ConfigError: the loss is no number any more.
+        """
         if not state.is_world_process_zero or not logs or "train_runtime" in logs:
             return
-        values = {
+        numbers = {
             key: float(value)
             for key, value in logs.items()
-            if isinstance(value, int | float) and math.isfinite(value) and key != "step_time"
+            if isinstance(value, int | float) and key not in _CLOCK
         }
+        finite = {key: value for key, value in numbers.items() if math.isfinite(value)}
+        if "loss" in numbers.keys() - finite.keys():
+            raise ConfigError(
+                f"{self.stage} step {state.global_step}: the loss is {numbers['loss']}; "
+                f"lower {self.stage}.learning_rate and start again with --out FOLDER"
+            )
+        for key in numbers.keys() - finite.keys() - self.left_out:
+            say(f"{self.stage} step {state.global_step}: {key} is {numbers[key]}, left out")
+            self.left_out.add(key)
         with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(to_line(StepMetrics(self.stage, state.global_step, values)))
+            file.write(to_line(StepMetrics(self.stage, state.global_step, finite)))
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Marks the checkpoint that was just written."""
+        """Marks the checkpoint that was just written, by every process."""
+        wait_for_all()
         if state.is_world_process_zero:
-            (Path(args.output_dir) / f"checkpoint-{state.global_step}" / _WHOLE).touch()
+            (Path(str(args.output_dir)) / f"checkpoint-{state.global_step}" / WHOLE).touch()
 
 
-class ProgressBar(TrainerCallback):
-    """Steps done, time left, and the figures that matter, on one line."""
+class Reporter(TrainerCallback):
+    """Reports steps done and the figures that matter.
 
-    def __init__(self, progress: Progress, title: str, shown: Sequence[tuple[str, str]]) -> None:
-        self.progress = progress
-        self.title = title
+    Args:
+        report: takes them.
+        shown: the trainer's names of the figures, with ours.
+    """
+
+    def __init__(self, report: Report, shown: Mapping[str, str]) -> None:
+        self.report = report
         self.shown = shown
-        self.task: TaskID | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Opens the bar, at the resumed step if there is one."""
-        self.task = self.progress.add_task(
-            self.title, total=state.max_steps, completed=state.global_step, figures=""
-        )
+        """Starts at the resumed step, if there is one."""
+        self.report(state.global_step, state.max_steps)
 
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Moves the bar."""
-        if self.task is not None:
-            self.progress.update(self.task, completed=state.global_step)
+        """Moves on, also where not every step is logged."""
+        self.report(state.global_step, state.max_steps)
 
     def on_log(
         self,
         args: TrainingArguments,
         state: TrainerState,
         control: TrainerControl,
-        logs: dict[str, Any] | None = None,
+        logs: Mapping[str, Any] | None = None,
         **_: Any,
     ) -> None:
         """Shows the latest figures."""
-        figures = [f"{name} {logs[key]:.3g}" for key, name in self.shown if logs and key in logs]
-        if self.task is not None and figures:
-            self.progress.update(self.task, figures="  ".join(figures))
+        logs = logs or {}
+        figures = [f"{name} {logs[key]:.3g}" for key, name in self.shown.items() if key in logs]
+        self.report(state.global_step, state.max_steps, "  ".join(figures))
 
 
 class CompletionLog:
@@ -102,44 +122,33 @@ class CompletionLog:
         self.per_step = per_step
         self.pending: dict[str, list[float]] = {}
 
-    def watch(self, reward: Any) -> Callable[..., list[float]]:
+    def watch(self, reward: Reward) -> Callable[..., list[float | None]]:
         """The same reward, whose values are recorded."""
 
-        def watched(completions: Any, **columns: Any) -> list[float]:
-            values = reward(completions=completions, **columns)
-            self._add(reward.__name__, values, completions, columns)
-            return values
+        def watched(completions: Any, **columns: Any) -> list[float | None]:
+            values = reward(completions, **columns)
+            self.pending[reward.__name__] = values
+            if len(self.pending) == len(self.weights):
+                self._write(completions, columns)
+                self.pending = {}
+            return [*values]
 
         watched.__name__ = reward.__name__
         return watched
 
-    def _add(
-        self, name: str, values: list[float], completions: Any, columns: dict[str, Any]
-    ) -> None:
-        self.pending[name] = values
-        if len(self.pending) < len(self.weights):
+    def _write(self, completions: Any, columns: Mapping[str, Any]) -> None:
+        state: TrainerState = columns["trainer_state"]
+        if not state.is_world_process_zero:
             return
         with open(self.path, "a", encoding="utf-8") as file:
             for index in range(min(self.per_step, len(completions))):
-                rewards = {key: value[index] for key, value in self.pending.items()}
+                rewards = {key: values[index] for key, values in self.pending.items()}
                 total = sum(w * r for w, r in zip(self.weights, rewards.values(), strict=True))
                 record = SampledCompletion(
-                    step=columns["trainer_state"].global_step,
+                    step=state.global_step,
                     id=columns["id"][index],
                     completion=completions[index][0]["content"],
                     reward=total,
                     rewards=rewards,
                 )
                 file.write(to_line(record))
-        self.pending = {}
-
-
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was completely written; removes any that was not."""
-    whole: list[tuple[int, Path]] = []
-    for checkpoint in folder.glob("checkpoint-*"):
-        if (checkpoint / _WHOLE).exists():
-            whole.append((int(checkpoint.name.removeprefix("checkpoint-")), checkpoint))
-        else:
-            shutil.rmtree(checkpoint)
-    return max(whole)[1] if whole else None

@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from trl import GRPOConfig, SFTConfig
-from trl.trainer.base_config import _BaseConfig
+import torch
+from transformers import TrainingArguments
+from trl.trainer.grpo_config import GRPOConfig
+from trl.trainer.sft_config import SFTConfig
 
 from mrg_r1.errors import ConfigError
 
-Options = TypeVar("Options", bound=_BaseConfig)
+Options = TypeVar("Options", bound=TrainingArguments)
 
 _COMMON: dict[str, Any] = {
     "logging_steps": 1,
+    # A loss that is not a number must be seen, not averaged away.
+    "logging_nan_inf_filter": False,
     "save_strategy": "steps",
     "save_steps": 50,
     # Two, so that one whole checkpoint remains while the next is being written.
@@ -29,6 +34,7 @@ _COMMON: dict[str, Any] = {
     "disable_tqdm": True,
     "report_to": "none",
     "push_to_hub": False,
+    "dataloader_pin_memory": torch.accelerator.is_available(),
 }
 
 _SFT: dict[str, Any] = {
@@ -59,21 +65,23 @@ _OURS = {
     "push_to_hub": "nothing: no data or weights leave the machine",
     "resume_from_checkpoint": "--resume",
     "remove_unused_columns": "nothing: rewards need every column",
+    "save_strategy": "save_steps",
+    "save_only_model": "nothing: a run must be able to go on",
+    "trust_remote_code": "nothing: no code of a model folder is run",
 }
 
 
 def sft_config(table: Mapping[str, Any], folder: Path, seed: int) -> SFTConfig:
-    """TRL's settings of the supervised start."""
+    """TRL's settings of the supervised start.
+
+    Raises:
+        ConfigError: an option is unknown, ours to set, or refused by TRL.
+    """
     return _config(SFTConfig, "sft", {**_COMMON, **_SFT}, table, folder, seed)
 
 
 def grpo_config(
-    table: Mapping[str, Any],
-    folder: Path,
-    seed: int,
-    *,
-    reward_weights: list[float],
-    forbidden_tokens: list[int],
+    table: Mapping[str, Any], folder: Path, seed: int, *, reward_weights: Sequence[float]
 ) -> GRPOConfig:
     """TRL's settings of SRL.
 
@@ -81,17 +89,29 @@ def grpo_config(
         ConfigError: an option is unknown, ours to set, or refused by TRL; or checkpoints would
             fall between a generation and its last use, from which no exact resume is possible.
     """
-    generation = {"suppress_tokens": forbidden_tokens, **table.get("generation_kwargs", {})}
-    ours = {"reward_weights": reward_weights, "generation_kwargs": generation}
-    rest = {key: value for key, value in table.items() if key != "generation_kwargs"}
-    config = _config(GRPOConfig, "srl", {**_COMMON, **_SRL, **ours}, rest, folder, seed)
-    generate_every = config.steps_per_generation * config.num_iterations
-    if config.save_steps * config.gradient_accumulation_steps % generate_every:
+    defaults = {**_COMMON, **_SRL, "reward_weights": list(reward_weights)}
+    config = _config(GRPOConfig, "srl", defaults, table, folder, seed)
+    accumulated = config.gradient_accumulation_steps
+    generate_every = (config.steps_per_generation or accumulated) * config.num_iterations
+    if config.save_steps * accumulated % generate_every:
+        step = generate_every // math.gcd(generate_every, accumulated)
         raise ConfigError(
-            f"srl.save_steps: {config.save_steps} does not fall on a fresh generation; use a "
-            f"multiple of {generate_every // config.gradient_accumulation_steps}"
+            f"srl.save_steps: {config.save_steps} does not fall on a fresh generation; "
+            f"use a multiple of {step}"
         )
     return config
+
+
+def forbid(config: GRPOConfig, tokens: Sequence[int]) -> None:
+    """Keeps the trainer from sampling these tokens, beside those that the recipe forbids."""
+    given = cast("dict[str, Any]", config.generation_kwargs or {})
+    if config.use_vllm:
+        # vLLM has no list of suppressed tokens; its lowest bias is -100.
+        bias = dict.fromkeys(tokens, -100.0)
+        config.generation_kwargs = {**given, "logit_bias": {**given.get("logit_bias", {}), **bias}}
+    else:
+        suppressed = sorted({*tokens, *given.get("suppress_tokens", [])})
+        config.generation_kwargs = {**given, "suppress_tokens": suppressed}
 
 
 def check_options(section: str, table: Mapping[str, Any]) -> None:
@@ -113,15 +133,23 @@ def _config(
 ) -> Options:
     _check_names(cls, section, table)
     try:
-        return cls(**{**defaults, **table, "output_dir": str(folder), "seed": seed})
+        config = cls(**{**defaults, **table, "output_dir": str(folder), "seed": seed})
     except (ValueError, TypeError) as error:
-        raise ConfigError(f"[{section}] {cls.__name__}: {error}".replace("\n", " ")) from None
+        raise ConfigError(f"[{section}] {cls.__name__}: {error}") from None
+    if config.save_steps < 1 or config.save_steps != int(config.save_steps):
+        raise ConfigError(f"{section}.save_steps: {config.save_steps} is not a number of steps")
+    if config.save_total_limit == 1:
+        raise ConfigError(
+            f"{section}.save_total_limit: 1 would delete the last whole checkpoint while the next "
+            "is being written; use 2 or more"
+        )
+    return config
 
 
-def _check_names(cls: type[_BaseConfig], section: str, table: Mapping[str, Any]) -> None:
+def _check_names(cls: type[Any], section: str, table: Mapping[str, Any]) -> None:
     known = {field.name for field in dataclasses.fields(cls) if field.init}
     problems = [f"{section}.{key}: set {_OURS[key]} instead" for key in table if key in _OURS]
-    for key in table.keys() - known:
+    for key in sorted(table.keys() - known - _OURS.keys()):
         close = difflib.get_close_matches(key, known, n=1)
         hint = f" (did you mean '{close[0]}'?)" if close else ""
         problems.append(f"{section}.{key}: {cls.__name__} has no such option{hint}")

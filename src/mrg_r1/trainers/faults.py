@@ -1,0 +1,56 @@
+"""Faults of a machine or an installation, as errors that say what to do."""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from mrg_r1.errors import MissingExtra
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_PAGE = 4096
+
+
+@contextmanager
+def faults_named(root: Path) -> Generator[None]:
+    """Names what stopped the run in `root`; silences warnings that no user can heed.
+
+    Raises:
+        OSError: (ENOSPC) the disk is full, whichever library found out.
+        MissingExtra: the recipe needs a package that is not installed.
+    """
+    try:
+        with warnings.catch_warnings():
+            # TRL 1.16 still uses the names that transformers 5.23 replaced.
+            warnings.filterwarnings(
+                "ignore", r"`(is_)?gradient_checkpointing` is deprecated", FutureWarning
+            )
+            yield
+    except ImportError as error:
+        if (error.name or "").partition(".")[0] == "mrg_r1":
+            raise
+        reason = " ".join(str(error).split())
+        raise MissingExtra(f"the recipe needs a package that is not installed: {reason}") from error
+    except Exception as error:
+        if not _is_full(error, root):
+            raise
+        raise OSError(
+            errno.ENOSPC,
+            "no space left; what is written is whole, and --resume goes on from there",
+            str(root),
+        ) from error
+
+
+def _is_full(error: Exception, root: Path) -> bool:
+    """Whether a full disk is behind an error; only Python's own say so by number."""
+    if isinstance(error, OSError) and error.errno in _FULL:
+        return True
+    text = str(error)
+    if "No space left" in text or "Disk quota exceeded" in text:  # safetensors
+        return True
+    # torch.save tells neither reason nor file. What it could write still fills the disk.
+    return "inline_container" in text and shutil.disk_usage(root).free < _PAGE

@@ -1,0 +1,43 @@
+"""The processes of a run: one as a rule, several under `accelerate launch`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
+from typing import TypeVar
+
+from accelerate import PartialState
+from accelerate.utils import gather_object, release_memory
+
+T = TypeVar("T")
+
+
+def is_main() -> bool:
+    """Whether this process is the one that writes the run folder."""
+    return PartialState().is_main_process
+
+
+def main_first() -> AbstractContextManager[None]:
+    """Lets the main process go through the block first, and the others find what it left."""
+    return PartialState().main_process_first()
+
+
+def wait_for_all() -> None:
+    """Returns once every process has come here."""
+    PartialState().wait_for_everyone()
+
+
+def share_of(items: Sequence[T]) -> Sequence[T]:
+    """What this process does of work that all do together."""
+    state = PartialState()
+    return items[state.process_index :: state.num_processes]
+
+
+def gathered(mine: list[T]) -> list[T]:
+    """The items of all processes, for each of them."""
+    return gather_object(mine)
+
+
+def free_memory() -> None:
+    """Frees what a trainer that is gone still holds, on the accelerator too."""
+    release_memory()

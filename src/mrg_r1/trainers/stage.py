@@ -1,0 +1,71 @@
+"""One stage of training: from its last whole checkpoint to its last step."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from transformers import PrinterCallback, Trainer, TrainerState
+
+from mrg_r1.errors import ConfigError
+from mrg_r1.trainers.callbacks import WHOLE
+from mrg_r1.trainers.processes import is_main, wait_for_all
+
+
+def finished_checkpoint(folder: Path) -> Path | None:
+    """The checkpoint of a stage's last step, once it is there."""
+    checkpoint = last_whole_checkpoint(folder)
+    if checkpoint is None:
+        return None
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    return checkpoint if state.global_step >= state.max_steps else None
+
+
+def run_stage(
+    trainer: Trainer, stage: str, folder: Path, forget_after: Callable[[str, int], None]
+) -> Path:
+    """Trains from the last whole checkpoint, or from the beginning; returns the last one.
+
+    A stage that is finished must not come here: the trainer would take one more step.
+
+    Args:
+        trainer: the stage's trainer.
+        stage: its name, 'sft' or 'srl'.
+        folder: its checkpoints.
+        forget_after: drops what a run that was stopped recorded after a step of a stage.
+
+    Raises:
+        ConfigError: no step could be taken.
+    """
+    # It prints every log on standard output, which is for results.
+    trainer.remove_callback(PrinterCallback)
+    checkpoint = last_whole_checkpoint(folder)
+    if is_main():
+        _remove_half_written(folder)
+        forget_after(stage, _step_of(checkpoint) if checkpoint else 0)
+    wait_for_all()
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    done = finished_checkpoint(folder)
+    if done is None:
+        raise ConfigError(
+            f"{stage}: stopped at step {trainer.state.global_step} of {trainer.state.max_steps}; "
+            f"lower {stage}.per_device_train_batch_size, or give more samples"
+        )
+    return done
+
+
+def last_whole_checkpoint(folder: Path) -> Path | None:
+    """The newest checkpoint that was completely written."""
+    marks = folder.glob(f"checkpoint-*/{WHOLE}")
+    return max((mark.parent for mark in marks), key=_step_of, default=None)
+
+
+def _remove_half_written(folder: Path) -> None:
+    for checkpoint in folder.glob("checkpoint-*"):
+        if not (checkpoint / WHOLE).exists():
+            shutil.rmtree(checkpoint)
+
+
+def _step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
