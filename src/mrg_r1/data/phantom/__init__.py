@@ -26,7 +26,7 @@ from mrg_r1.errors import DataError
 from mrg_r1.findings import Finding, Labels, Status
 from mrg_r1.records import read_json, read_jsonl, write_json, write_jsonl
 
-DRAWING = 4
+DRAWING = 5
 """Raised whenever the same seed would give other images or reports."""
 
 _SPLITS = ("train", "val", "test")

@@ -31,7 +31,12 @@ DENIED = {
     Finding.PNEUMONIA: 0.08,
     Finding.LUNG_LESION: 0.05,
 }
-"""How often an absent finding is denied; heart and mediastinum have sentences of their own."""
+"""How often an absent finding is denied in a normal study; heart and mediastinum have sentences
+of their own."""
+
+TERSE = 0.35
+"""What is left of those rates where something is affirmed, since the report is then about what is
+there: in MIMIC-CXR affirmed findings outnumber denied ones."""
 
 _PART = {
     Finding.CARDIOMEGALY: "heart",
@@ -69,8 +74,9 @@ def write(rng: np.random.Generator, case: Case) -> Report:
     seen = [sign for sign in case.signs if rng.random() >= OMITTED[sign.grade]]
     sentences = [_statement(rng, sign) for sign in seen]
     main = [_conclusion(*pair) for pair in zip(seen, sentences, strict=True)]
-    sentences += _normal_heart(rng, case.present)
-    denials = _denials(rng, case.present)
+    willing = TERSE if seen else 1.0
+    sentences += _normal_heart(rng, case.present, willing)
+    denials = _denials(rng, case.present, willing)
     sentences += [*_fillers(rng, case.present, [*sentences, *denials]), *denials]
     order = phrases.ORDERS[int(rng.integers(len(phrases.ORDERS)))]
     sentences.sort(key=lambda sentence: order.index(sentence.part))
@@ -99,11 +105,14 @@ def _conclusion(sign: Sign, sentence: Sentence) -> str:
     return _filled("Possible " * hedged + _phrases(sign).impression, sign)
 
 
-def _normal_heart(rng: np.random.Generator, present: set[Finding]) -> list[Sentence]:
+def _normal_heart(
+    rng: np.random.Generator, present: set[Finding], willing: float
+) -> list[Sentence]:
     """What is said of a normal heart or mediastinum."""
     heart = (Finding.CARDIOMEGALY, Status.NEGATIVE)
     mediastinum = (Finding.ENLARGED_CARDIOMEDIASTINUM, Status.NEGATIVE)
-    large, wide, chance = heart[0] in present, mediastinum[0] in present, rng.random()
+    large, wide = heart[0] in present, mediastinum[0] in present
+    chance = rng.random() / willing
     if not large and not wide and chance < 0.5:
         return [Sentence("heart", _pick(rng, phrases.HEART_AND_MEDIASTINUM), (heart, mediastinum))]
     if not large and chance < 0.85:
@@ -113,9 +122,9 @@ def _normal_heart(rng: np.random.Generator, present: set[Finding]) -> list[Sente
     return []
 
 
-def _denials(rng: np.random.Generator, present: set[Finding]) -> list[Sentence]:
+def _denials(rng: np.random.Generator, present: set[Finding], willing: float) -> list[Sentence]:
     """The pertinent negatives: lungs and pleura in one sentence or in two, then the bones."""
-    denied = {f for f, rate in DENIED.items() if rng.random() < rate and f not in present}
+    denied = {f for f, rate in DENIED.items() if rng.random() < rate * willing and f not in present}
     groups: dict[str, list[Finding]] = {"lungs": [], "pleura": [], "bones": []}
     for finding in phrases.DENIED:
         if finding in denied:
