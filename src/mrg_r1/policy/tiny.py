@@ -107,6 +107,7 @@ def _model_config(processor: Qwen2_5_VLProcessor, config: TinyConfig) -> Qwen2_5
             "hidden_size": config.text_width,
             "intermediate_size": 3 * config.text_width,
             "num_hidden_layers": config.text_layers,
+            "initializer_range": config.initializer_range,
             "num_attention_heads": config.heads,
             "num_key_value_heads": config.heads,
             "max_position_embeddings": 2048,
@@ -122,6 +123,7 @@ def _model_config(processor: Qwen2_5_VLProcessor, config: TinyConfig) -> Qwen2_5
         },
         vision_config={
             "depth": config.vision_depth,
+            "initializer_range": config.initializer_range,
             "hidden_size": config.vision_width,
             "intermediate_size": 3 * config.vision_width,
             "num_heads": config.heads,
