@@ -12,6 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mrg_r1.completion import INSTRUCTION
 from mrg_r1.errors import DataError
+from mrg_r1.policy.quiet import quiet
 from mrg_r1.records import read_json, write_json
 
 _OURS = "mrg_r1.json"
@@ -33,6 +35,7 @@ _DAMAGE = (
     KeyError,
     AttributeError,
     RuntimeError,
+    UnpicklingError,
     SafetensorError,
     UserWarning,
 )
@@ -183,14 +186,15 @@ def _base_of(adapter: Path) -> Path:
 def _errors_naming(folder: Path) -> Generator[None]:
     """Turns what libraries raise on a damaged or foreign folder into one line that names it."""
     try:
-        with warnings.catch_warnings():
+        with quiet():
             warnings.filterwarnings("error", message="Found missing adapter keys")
             yield
     except (torch.OutOfMemoryError, ImportError):
         raise
     except _DAMAGE as error:
         reason = " ".join(str(error).split()) or type(error).__name__
+        shown = "".join(filter(str.isprintable, reason))[:300]
         raise DataError(
-            f"{folder}: cannot be loaded as a vision-language model ({reason[:300]}); "
+            f"{folder}: cannot be loaded as a vision-language model ({shown}); "
             "check that the folder is whole, and that it is not a text-only model"
         ) from error

@@ -18,8 +18,8 @@ from mrg_r1.trainers.progress import Report, say
 WHOLE = "whole"
 """Name of the empty file that marks a checkpoint as completely written."""
 
-_CLOCK = frozenset({"step_time"})
-"""Figures of the wall clock, which differ between equal runs."""
+_NOT_OF_THE_RUN = frozenset({"step_time", "num_tokens"})
+"""Figures that differ between equal runs: of the clock, or counted since the last resume."""
 
 
 class RunRecorder(TrainerCallback):
@@ -48,7 +48,7 @@ class RunRecorder(TrainerCallback):
         numbers = {
             key: float(value)
             for key, value in logs.items()
-            if isinstance(value, int | float) and key not in _CLOCK
+            if isinstance(value, int | float) and key not in _NOT_OF_THE_RUN
         }
         finite = {key: value for key, value in numbers.items() if math.isfinite(value)}
         if "loss" in numbers.keys() - finite.keys():

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import errno
 import shutil
-import warnings
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
 from mrg_r1.errors import MissingExtra
+from mrg_r1.policy.quiet import quiet
 
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 _PAGE = 4096
@@ -17,18 +17,14 @@ _PAGE = 4096
 
 @contextmanager
 def faults_named(root: Path) -> Generator[None]:
-    """Names what stopped the run in `root`; silences warnings that no user can heed.
+    """Names what stopped the run in `root`, and keeps libraries quiet about themselves.
 
     Raises:
         OSError: (ENOSPC) the disk is full, whichever library found out.
         MissingExtra: the recipe needs a package that is not installed.
     """
     try:
-        with warnings.catch_warnings():
-            # TRL 1.16 still uses the names that transformers 5.23 replaced.
-            warnings.filterwarnings(
-                "ignore", r"`(is_)?gradient_checkpointing` is deprecated", FutureWarning
-            )
+        with quiet():
             yield
     except ImportError as error:
         if (error.name or "").partition(".")[0] == "mrg_r1":

@@ -6,9 +6,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from peft import PeftModel
 from transformers import PrinterCallback, Trainer, TrainerState
 
 from mrg_r1.errors import ConfigError
+from mrg_r1.policy.load import load_policy
 from mrg_r1.trainers.callbacks import WHOLE
 from mrg_r1.trainers.processes import is_main, wait_for_all
 
@@ -45,6 +47,8 @@ def run_stage(
         _remove_half_written(folder)
         forget_after(stage, _step_of(checkpoint) if checkpoint else 0)
     wait_for_all()
+    if checkpoint:
+        _load_weights(trainer, checkpoint)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     done = finished_checkpoint(folder)
     if done is None:
@@ -59,6 +63,18 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
     """The newest checkpoint that was completely written."""
     marks = folder.glob(f"checkpoint-*/{WHOLE}")
     return max((mark.parent for mark in marks), key=_step_of, default=None)
+
+
+def _load_weights(trainer: Trainer, checkpoint: Path) -> None:
+    """Loads a checkpoint's weights under the names they have in memory.
+
+    Transformers writes those of Qwen-VL models under other names, and its trainer resumes without
+    them, in silence (huggingface/transformers#43701). Goes when that is closed. Adapters and
+    sharded models are loaded in other ways.
+    """
+    sharded = trainer.is_deepspeed_enabled or trainer.is_fsdp_enabled
+    if trainer.model is not None and not sharded and not isinstance(trainer.model, PeftModel):
+        trainer.model.load_state_dict(load_policy(checkpoint, trainable=True).model.state_dict())
 
 
 def _remove_half_written(folder: Path) -> None:
