@@ -9,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import types
+import typing
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -153,5 +155,25 @@ def _check_names(cls: type[Any], section: str, table: Mapping[str, Any]) -> None
         close = difflib.get_close_matches(key, known, n=1)
         hint = f" (did you mean '{close[0]}'?)" if close else ""
         problems.append(f"{section}.{key}: {cls.__name__} has no such option{hint}")
+    hints = typing.get_type_hints(cls)
+    problems += [
+        f"{section}.{key}: {table[key]!r} is not {expected}"
+        for key in sorted(table.keys() & known)
+        if (expected := _misfit(hints[key], table[key]))
+    ]
     if problems:
         raise ConfigError("; ".join(problems))
+
+
+def _misfit(hint: Any, value: Any) -> str:
+    """What a number or a switch should have been, or ''; TRL looks at neither."""
+    union = typing.get_origin(hint) in (typing.Union, types.UnionType)
+    options = set(typing.get_args(hint) if union else (hint,)) - {types.NoneType}
+    if type(value) in options or not options <= _NAMES.keys():
+        return ""
+    if float in options and type(value) is int:
+        return ""
+    return " or ".join(name for option, name in _NAMES.items() if option in options)
+
+
+_NAMES = {int: "an integer", float: "a number", bool: "true or false"}
