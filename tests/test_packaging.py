@@ -23,7 +23,13 @@ from mrg_r1.cli import app
 from mrg_r1.config import recipe_names, recipe_text
 
 ROOT = Path(__file__).parents[1]
-DOCUMENTS = ("README.md", "CONTRIBUTING.md", "docs/commands.md", "docs/equations.md")
+DOCUMENTS = (
+    "README.md",
+    "CONTRIBUTING.md",
+    "docs/commands.md",
+    "docs/equations.md",
+    "docs/measured.md",
+)
 HEAVY = ("torch", "transformers", "trl", "datasets", "peft", "numpy", "pandas", "PIL", "pydicom")
 
 

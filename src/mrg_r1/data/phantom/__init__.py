@@ -7,8 +7,10 @@ report says of each finding are known by construction. See `draw`.
 from __future__ import annotations
 
 import multiprocessing
-from collections.abc import Callable, Iterator
+import os
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -225,5 +227,21 @@ def _in_order(
         return
     # Spawned, not forked: the caller may hold torch's threads.
     spawn = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(2, mp_context=spawn) as pool:
+    with _one_thread_each(), ProcessPoolExecutor(2, mp_context=spawn) as pool:
         yield from pool.map(work, batches)
+
+
+@contextmanager
+def _one_thread_each() -> Generator[None]:
+    """Processes started meanwhile compute on one thread: two that each take both cores spin."""
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+    before = {name: os.environ.get(name) for name in names}
+    os.environ.update(dict.fromkeys(names, "1"))
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
