@@ -7,8 +7,15 @@ import pytest
 
 from mrg_r1.config import Recipe, RewardRecipe, load_recipe
 from mrg_r1.errors import ConfigError, DataError
-from mrg_r1.records import SampledCompletion, StepMetrics, read_json, read_jsonl, write_jsonl
-from mrg_r1.run import Run, open_run
+from mrg_r1.records import (
+    SampledCompletion,
+    StepMetrics,
+    read_json,
+    read_jsonl,
+    write_json,
+    write_jsonl,
+)
+from mrg_r1.run import Run, changed_versions, open_run
 
 RECIPE = Recipe(name="mine", reward=RewardRecipe(margin=0.2))
 
@@ -58,6 +65,14 @@ def test_a_damaged_recipe_is_named(tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text("{")
     with pytest.raises(DataError, match=r"recipe.json: not JSON"):
         open_run(tmp_path, RECIPE, resume=True)
+
+
+def test_other_versions_than_at_the_start_are_told(tmp_path: Path) -> None:
+    run = open_run(tmp_path, RECIPE, resume=False)
+    assert changed_versions(run) == []
+    began = read_json(run.versions)
+    write_json(run.versions, {**began, "torch": "1.0", "jax": "2.0"})
+    assert changed_versions(run) == ["jax 2.0 -> None", f"torch 1.0 -> {began['torch']}"]
 
 
 def step(stage: str, number: int) -> StepMetrics:

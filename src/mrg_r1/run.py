@@ -166,6 +166,16 @@ def versions() -> dict[str, str]:
     }
 
 
+def changed_versions(run: Run) -> list[str]:
+    """What a run goes on with that is not what it began with: 'torch 2.9.0 -> 2.10.0'."""
+    began, now = read_json(run.versions), versions()
+    return [
+        f"{name} {began.get(name)} -> {now.get(name)}"
+        for name in sorted(began.keys() | now.keys())
+        if began.get(name) != now.get(name)
+    ]
+
+
 def _drop_torn_line(path: Path) -> None:
     """Cuts what stands after the last line break: a line that was being written."""
     with open(path, "rb+") as file:

@@ -1,12 +1,14 @@
 """Trains a policy by a recipe: a supervised start, SRL, and a judgement of both.
 
 Departures from the paper, all by recipe:
-- A policy built from random weights needs a supervised start; the paper's recipes have none.
+- A policy built from random weights needs a supervised start, and its image tower a warm-up
+  (`trainers.warmup`); the paper's recipes have neither.
 - TRL divides a group's rewards by their sample standard deviation plus 1e-4; eq. 2 divides by
   the population's with epsilon inside the root. At G = 4 the advantages are smaller by 0.87.
 - The ratio of eq. 1 is written for whole completions; TRL takes it per token and averages over
   each completion (`importance_sampling_level = "sequence"` gives a ratio per completion). On
   completions of the current policy both ratios are 1.
+- Control tokens are never sampled (`Policy.forbidden_tokens`), though ratios count their share.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ from mrg_r1.records import Prediction, read_jsonl, write_jsonl
 from mrg_r1.rewards import Reward
 from mrg_r1.rewards.format import FormatReward
 from mrg_r1.rewards.mccs import MccsReward
-from mrg_r1.run import Run, open_run
+from mrg_r1.run import Run, changed_versions, open_run
 from mrg_r1.trainers.callbacks import CompletionLog, Reporter, RunRecorder
 from mrg_r1.trainers.faults import faults_named
 from mrg_r1.trainers.options import check_options, forbid, grpo_config, sft_config
@@ -48,7 +50,7 @@ from mrg_r1.trainers.processes import (
     share_of,
     wait_for_all,
 )
-from mrg_r1.trainers.progress import console, progress
+from mrg_r1.trainers.progress import console, progress, say
 from mrg_r1.trainers.rows import rows, supervised_targets
 from mrg_r1.trainers.splits import load_samples, read_studies, split_samples
 from mrg_r1.trainers.stage import finished_checkpoint, run_stage
@@ -82,6 +84,8 @@ def train(recipe: Recipe, root: Path, *, resume: bool = False) -> Path:
         check_training(recipe, Run(root))
         with main_first():
             run = open_run(root, recipe, resume=resume or not is_main())
+            if changed := changed_versions(run):
+                say(f"numbers may differ from those so far: {', '.join(changed)}")
             train_samples, eval_samples = load_samples(recipe.data, run.studies, recipe.seed)
         labeler = make_labeler(recipe.reward)
         start = supervised_start(recipe, run, train_samples, labeler)
@@ -103,8 +107,7 @@ def check_training(recipe: Recipe, run: Run) -> None:
     """
     if recipe.sft is not None:
         sft_config(recipe.sft, run.checkpoints("sft"), recipe.seed)
-    weights = [weight for _, weight in make_rewards(recipe.reward, RulesLabeler())]
-    grpo_config(recipe.srl, run.checkpoints("srl"), recipe.seed, reward_weights=weights)
+    grpo_config(recipe.srl, run.checkpoints("srl"), recipe.seed, reward_weights=[])
     if recipe.policy.path:
         policy_folder(Path(recipe.policy.path).expanduser())
 
@@ -134,6 +137,8 @@ def describe(recipe: Recipe) -> list[str]:
         here = Path(policy.path).expanduser().exists()
         remedy = "" if here else " is not here; add --set policy.path=FOLDER"
         lines.append(f"policy: {policy.path}{remedy}")
+    if policy.warmup:
+        lines.append(f"vision warm-up: {policy.warmup.steps} steps")
     if policy.lora:
         lines.append(f"LoRA: rank {policy.lora.rank}, alpha {policy.lora.alpha}")
     rewards = make_rewards(recipe.reward, make_labeler(recipe.reward))
@@ -167,12 +172,14 @@ def make_rewards(reward: RewardRecipe, labeler: Labeler) -> list[WeightedReward]
 
 def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labeler: Labeler) -> Path:
     """The folder of the policy from which SRL starts: base weights, or SFT on the references."""
-    policy = recipe.policy
     if run.start.exists():
         return run.start
+    policy = recipe.policy
+    base = Path(policy.path).expanduser() if policy.path else run.base
+    if recipe.sft is None and base.exists():
+        return base
     labels = labeler.label([sample.reference for sample in samples])
     targets = supervised_targets(samples, labels, policy.think)
-    base = Path(policy.path).expanduser() if policy.path else run.base
     with main_first():
         if policy.tiny and not base.exists():
             texts = [*targets, *([policy.instruction] * len(samples))]
