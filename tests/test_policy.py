@@ -97,6 +97,17 @@ def test_the_weights_of_a_half_saved_policy_are_not_taken(copied: Path, tmp_path
     }
 
 
+def test_a_policy_is_saved_whole_or_not_at_all(policy: Policy, tmp_path: Path) -> None:
+    class Full:
+        def save_pretrained(self, folder: Path) -> None:
+            (folder / "half").touch()
+            raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space left"):
+        replace(policy, processor=Full()).save(tmp_path / "policy")
+    assert list(tmp_path.iterdir()) == []
+
+
 def adapted(policy: Policy, **settings: Any) -> Policy:
     """The policy with an adapter that changes what it says."""
     with quiet():

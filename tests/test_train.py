@@ -43,6 +43,7 @@ from mrg_r1.records import (
 from mrg_r1.run import to_json
 from mrg_r1.train import describe, make_rewards
 from mrg_r1.train import train as verb
+from mrg_r1.trainers.callbacks import WHOLE
 from tiny_runs import (
     INSTRUCTION,
     PLACES,
@@ -241,6 +242,9 @@ def test_a_run_on_a_full_disk_goes_on_once_there_is_room(
             "there; free some space, or write elsewhere with -o or --out"
         )
         assert "Traceback" not in err
+        assert not list(root.glob(".*")), "half-written files are left"
+        for checkpoint in root.glob("checkpoints/*/checkpoint-*"):
+            assert (checkpoint / WHOLE).exists(), "a half-written checkpoint is left"
     assert stops > 2
     assert same_results(finished.root, root)
 

@@ -83,10 +83,13 @@ class Policy:
         """Writes weights (or adapter) and processor under a temporary name, then renames."""
         temporary = folder.with_name(f".{folder.name}.tmp")
         shutil.rmtree(temporary, ignore_errors=True)
-        self.model.save_pretrained(temporary)
-        self.processor.save_pretrained(temporary)
-        write_json(temporary / _OURS, {"instruction": self.instruction})
-        temporary.rename(folder)
+        try:
+            self.model.save_pretrained(temporary)
+            self.processor.save_pretrained(temporary)
+            write_json(temporary / _OURS, {"instruction": self.instruction})
+            temporary.rename(folder)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
 
 
 def policy_folder(path: Path) -> Path:

@@ -134,8 +134,9 @@ def _config(
     seed: int,
 ) -> Options:
     _check_names(cls, section, table)
+    settings: dict[str, Any] = {**defaults, **table, "output_dir": str(folder), "seed": seed}
     try:
-        config = cls(**{**defaults, **table, "output_dir": str(folder), "seed": seed})
+        config = cls(**settings)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"[{section}] {cls.__name__}: {error}") from None
     if config.save_steps < 1 or config.save_steps != int(config.save_steps):

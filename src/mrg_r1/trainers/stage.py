@@ -43,13 +43,16 @@ def run_stage(
     # It prints every log on standard output, which is for results.
     trainer.remove_callback(PrinterCallback)
     checkpoint = last_whole_checkpoint(folder)
+    _remove_half_written(folder)
     if is_main():
-        _remove_half_written(folder)
         forget_after(stage, _step_of(checkpoint) if checkpoint else 0)
     wait_for_all()
     if checkpoint:
         _load_weights(trainer, checkpoint)
-    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    finally:
+        _remove_half_written(folder)
     done = finished_checkpoint(folder)
     if done is None:
         raise ConfigError(
@@ -78,9 +81,11 @@ def _load_weights(trainer: Trainer, checkpoint: Path) -> None:
 
 
 def _remove_half_written(folder: Path) -> None:
-    for checkpoint in folder.glob("checkpoint-*"):
+    """Removes checkpoints that were being written when the run was stopped."""
+    for checkpoint in folder.glob("checkpoint-*") if is_main() else ():
         if not (checkpoint / WHOLE).exists():
-            shutil.rmtree(checkpoint)
+            # Another process may still be writing there; then the next start removes it.
+            shutil.rmtree(checkpoint, ignore_errors=True)
 
 
 def _step_of(checkpoint: Path) -> int:
