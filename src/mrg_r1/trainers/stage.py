@@ -12,6 +12,7 @@ from transformers import PrinterCallback, Trainer, TrainerState
 from mrg_r1.errors import ConfigError
 from mrg_r1.policy.load import load_policy
 from mrg_r1.trainers.callbacks import WHOLE
+from mrg_r1.trainers.faults import faults_named
 from mrg_r1.trainers.processes import is_main, wait_for_all
 
 
@@ -50,7 +51,9 @@ def run_stage(
     if checkpoint:
         _load_weights(trainer, checkpoint)
     try:
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        # Here, since a full disk is told by what the half-written checkpoint fills.
+        with faults_named(folder):
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         _remove_half_written(folder)
     done = finished_checkpoint(folder)
