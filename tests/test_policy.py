@@ -408,6 +408,20 @@ def test_predictions_carry_what_was_parsed(policy: Policy, drawn: list[Sample]) 
     assert prediction.report == ""
 
 
+def test_the_saved_instruction_and_resolution_reach_the_model(
+    saved: Path, drawn: list[Sample]
+) -> None:
+    policy, asked = load_policy(saved), []
+    policy.model.register_forward_pre_hook(
+        lambda module, args, inputs: asked.append(inputs["input_ids"]), with_kwargs=True
+    )
+    complete(policy, drawn[:1], replace(GREEDY, max_new_tokens=1))
+    prompt = policy.processor.tokenizer.decode(asked[0][0])
+    assert prompt.count("<|image_pad|>") == 2 * 2  # 4 x 4 patches, merged by twos
+    assert f"<|vision_end|>{INSTRUCTION}<|im_end|>" in prompt
+    assert prompt.endswith("<|im_start|>assistant\n")
+
+
 def test_the_same_seed_builds_the_same_policy(drawn: list[Sample]) -> None:
     one, other = tiny_policy(drawn), tiny_policy(drawn)
     for ours, theirs in zip(one.model.parameters(), other.model.parameters(), strict=True):

@@ -154,7 +154,10 @@ def test_only_our_own_lines_are_told(finished: Finished) -> None:
     lines = [line for line in finished.err.splitlines() if line.strip()]
     told = lines[: next(i for i, line in enumerate(lines) if line.split()[0] == "system")]
     starts = ("drawing studies: 22 studies in ", "train: 16 samples", "test: 6 samples")
-    stages = ("supervised start: 5 steps in ", "reports of ", "SRL: 5 steps in ", "reports of ")
+    stages = (
+        *("vision warm-up: 3 steps in ", "supervised start: 5 steps in ", "reports of "),
+        *("SRL: 5 steps in ", "reports of "),
+    )
     assert len(told) == len(starts + stages), finished.err
     for line, start in zip(told, starts + stages, strict=True):
         assert line.startswith(start)
@@ -252,7 +255,7 @@ def test_a_run_on_a_full_disk_goes_on_once_there_is_room(
 def lora_recipe(base: Path, **changes: Any) -> Recipe:
     # Dropout would tell a policy from itself: kl at the first step shows what the reference is.
     lora = LoraSettings(rank=2, alpha=4, dropout=0.0)
-    recipe = tiny_recipe(tiny=None, path=str(base), lora=lora)
+    recipe = tiny_recipe(tiny=None, warmup=None, path=str(base), lora=lora)
     return replace(recipe, **changes)
 
 

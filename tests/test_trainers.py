@@ -24,8 +24,9 @@ from mrg_r1.config import DataRecipe
 from mrg_r1.data import phantom
 from mrg_r1.data.study import Sample
 from mrg_r1.errors import ConfigError, DataError, MissingExtra
-from mrg_r1.findings import Finding, Labels, Status
+from mrg_r1.findings import DISEASES, Finding, Labels, Status
 from mrg_r1.policy.load import Policy
+from mrg_r1.policy.settings import WarmUp
 from mrg_r1.records import SampledCompletion, StepMetrics, read_jsonl
 from mrg_r1.rewards.format import FormatReward
 from mrg_r1.trainers import progress as shown
@@ -36,6 +37,7 @@ from mrg_r1.trainers.progress import duration, progress, say
 from mrg_r1.trainers.rows import rows, supervised_targets
 from mrg_r1.trainers.splits import load_samples
 from mrg_r1.trainers.stage import finished_checkpoint, last_whole_checkpoint
+from mrg_r1.trainers.warmup import warm_up
 from tiny_runs import INSTRUCTION, SIZE, in_favour_of, tiny_policy, tiny_samples
 
 CPU = {"bf16": False, "gradient_checkpointing": False}
@@ -255,6 +257,27 @@ def test_targets_say_what_is_seen_and_what_may_be(drawn: list[Sample]) -> None:
     assert all(FormatReward()(told, [s.reference for s in drawn[:2]]))
     plain = supervised_targets(drawn[:2], labels, "none")
     assert plain[1].startswith("<think>Reading the image.</think><report>")
+
+
+@pytest.mark.slow
+def test_a_warm_up_teaches_the_image_tower_only(policy: Policy, drawn: list[Sample]) -> None:
+    before = {name: weights.clone() for name, weights in policy.model.state_dict().items()}
+    labels = [Labels.of({finding: Status.POSITIVE}) for finding in DISEASES[: len(drawn)]]
+    told: list[tuple[int, int, str]] = []
+
+    def report(done: int, total: int, figures: str = "") -> None:
+        told.append((done, total, figures))
+
+    warm_up(policy, drawn, labels, WarmUp(steps=30, batch_size=3), seed=0, report=report)
+    after = policy.model.state_dict()
+    changed = {name for name in before if not torch.equal(before[name], after[name])}
+    assert changed == {name for name in before if ".visual." in name}
+    assert [step[:2] for step in told] == [(i, 30) for i in range(1, 31)]
+    first, last = (float(told[i][2].removeprefix("loss ")) for i in (0, -1))
+    assert last < first / 2
+    again = tiny_policy(drawn)
+    warm_up(again, drawn, labels, WarmUp(steps=30, batch_size=3), seed=0, report=report)
+    assert all(torch.equal(w, after[name]) for name, w in again.model.state_dict().items())
 
 
 def state(step: int, of: int = 9, main: bool = True) -> TrainerState:

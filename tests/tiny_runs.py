@@ -22,7 +22,7 @@ from mrg_r1.data.samples import samples
 from mrg_r1.data.study import Sample
 from mrg_r1.policy import load
 from mrg_r1.policy.load import Policy
-from mrg_r1.policy.settings import Decoding, TinyConfig
+from mrg_r1.policy.settings import Decoding, TinyConfig, WarmUp
 from mrg_r1.policy.tiny import build_tiny
 from mrg_r1.trainers.callbacks import RunRecorder
 
@@ -35,6 +35,7 @@ TINY = TinyConfig(
     pixels=56,
     vocabulary=384,
 )
+WARMUP = WarmUp(steps=3, batch_size=4)
 TRAIN, TEST, SIZE = 16, 6, 64
 INSTRUCTION = "Report this X-ray."
 
@@ -48,7 +49,7 @@ def tiny_recipe(studies: Path | None = None, **policy: Any) -> Recipe:
         data=DataRecipe(
             root=str(studies or ""), views="frontal", train=TRAIN, test=TEST, size=SIZE
         ),
-        policy=PolicyRecipe(**{"tiny": TINY, "instruction": INSTRUCTION, **policy}),
+        policy=PolicyRecipe(**{"tiny": TINY, "warmup": WARMUP, **policy}, instruction=INSTRUCTION),
         sft={
             **_TRAINING,
             "max_steps": 5,
@@ -105,7 +106,7 @@ def in_process(target: Callable[..., None], *args: object) -> int:
 def started(target: Callable[..., None], *args: object) -> ForkServerProcess:
     """A new process that runs a function of this module, without loading packages again."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["tiny_runs"])
+    context.set_forkserver_preload(["mrg_r1.train", "mrg_r1.cli"])
     process = context.Process(target=target, args=args)
     process.start()
     return process
