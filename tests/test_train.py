@@ -290,6 +290,11 @@ def test_an_adapter_goes_on_from_sft_to_srl_also_when_killed(
     finished: Finished, tmp_path: Path
 ) -> None:
     recipe = lora_recipe(finished.root / "base")
+    recipe = replace(
+        recipe,
+        sft={**(recipe.sft or {}), "gradient_accumulation_steps": 2},
+        srl={**recipe.srl, "steps_per_generation": 2},
+    )
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert in_process(train, recipe, whole) == 0
     for where in (

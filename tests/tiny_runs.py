@@ -170,6 +170,7 @@ PLACES: dict[str, tuple[Any, str, Here]] = {
     "the untrained policy is half written": (load, "write_json", _at_folder(".base.tmp")),
     "SFT has recorded a step beyond its checkpoint": (RunRecorder, "on_log", _at_step("sft", 4)),
     "SFT has written a checkpoint without its mark": (RunRecorder, "on_save", _at_step("sft", 4)),
+    "SFT has begun another epoch": (RunRecorder, "on_log", _at_step("sft", 5)),
     "SFT is done and its policy is not yet kept": (
         verb,
         "_keep",
