@@ -176,7 +176,7 @@ def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labele
         return run.start
     policy = recipe.policy
     base = Path(policy.path).expanduser() if policy.path else run.base
-    if recipe.sft is None and base.exists():
+    if recipe.sft is None and policy.path:
         return base
     labels = labeler.label([sample.reference for sample in samples])
     targets = supervised_targets(samples, labels, policy.think)
@@ -304,6 +304,7 @@ def _load(policy: PolicyRecipe, folder: Path, *, trainable: bool = False) -> Pol
 def _keep(policy: PolicyRecipe, checkpoint: Path, folder: Path) -> Path:
     """Saves the policy of a checkpoint at `folder`."""
     free_memory()
+    wait_for_all()  # until everyone has seen that `folder` is not there yet
     if is_main():
         _load(policy, checkpoint, trainable=True).save(folder)
     wait_for_all()
