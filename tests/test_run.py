@@ -15,7 +15,7 @@ from mrg_r1.records import (
     write_json,
     write_jsonl,
 )
-from mrg_r1.run import Run, changed_versions, open_run
+from mrg_r1.run import Run, changed_versions, open_run, to_json
 
 RECIPE = Recipe(name="mine", reward=RewardRecipe(margin=0.2))
 
@@ -42,15 +42,24 @@ def test_a_run_killed_at_its_first_file_can_be_started_again(tmp_path: Path) -> 
 
 def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
     open_run(tmp_path, RECIPE, resume=False)
+    (tmp_path / "base").mkdir()
     with pytest.raises(ConfigError, match=r"holds a run already; add --resume, or --out FOLDER"):
         open_run(tmp_path, RECIPE, resume=False)
 
 
 def test_a_run_is_resumed_by_its_own_recipe_only(tmp_path: Path) -> None:
     open_run(tmp_path, RECIPE, resume=False)
+    (tmp_path / "base").mkdir()
     other = replace(RECIPE, seed=1, reward=RewardRecipe(margin=0.1), sft={"max_steps": 3})
     with pytest.raises(ConfigError, match=r"other settings \(reward.margin, seed, sft\)"):
         open_run(tmp_path, other, resume=True)
+
+
+def test_a_run_refused_before_it_began_may_be_mended(tmp_path: Path) -> None:
+    open_run(tmp_path, RECIPE, resume=False)
+    mended = replace(RECIPE, seed=1)
+    run = open_run(tmp_path, mended, resume=False)
+    assert read_json(run.recipe) == to_json(mended)
 
 
 @pytest.mark.parametrize("resume", [False, True])
@@ -63,6 +72,7 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path: Path, resume: bool) 
 
 def test_a_damaged_recipe_is_named(tmp_path: Path) -> None:
     (tmp_path / "recipe.json").write_text("{")
+    (tmp_path / "base").mkdir()
     with pytest.raises(DataError, match=r"recipe.json: not JSON"):
         open_run(tmp_path, RECIPE, resume=True)
 

@@ -134,20 +134,26 @@ def open_run(root: Path, recipe: Recipe, *, resume: bool) -> Run:
     """
     run = Run(root)
     resolved = to_json(recipe)
-    if run.recipe.exists():
-        before = read_json(run.recipe)
-        if not resume:
-            raise ConfigError(f"{root}: holds a run already; add --resume, or --out FOLDER")
-        if before != resolved:
-            keys = ", ".join(sorted(_differing(before, resolved)))
-            raise ConfigError(f"{root}: was run with other settings ({keys}); add --out FOLDER")
-    elif root.exists() and not all(path.name.startswith(".") for path in root.iterdir()):
-        raise ConfigError(f"{root}: is not empty and holds no run; add --out FOLDER")
-    else:
+    if not _begun(run):
+        # A run that was refused for its data may be typed again, mended.
         write_json(run.recipe, resolved)
+    elif not run.recipe.exists():
+        raise ConfigError(f"{root}: is not empty and holds no run; add --out FOLDER")
+    elif not resume:
+        raise ConfigError(f"{root}: holds a run already; add --resume, or --out FOLDER")
+    elif keys := _differing(read_json(run.recipe), resolved):
+        named = ", ".join(sorted(keys))
+        raise ConfigError(f"{root}: was run with other settings ({named}); add --out FOLDER")
     if not run.versions.exists():
         write_json(run.versions, versions())
     return run
+
+
+def _begun(run: Run) -> bool:
+    """Whether the folder holds more than what a run was to be."""
+    plans = (run.recipe, run.versions)
+    found = run.root.iterdir() if run.root.exists() else ()
+    return any(path not in plans and not path.name.startswith(".") for path in found)
 
 
 def to_json(recipe: Recipe) -> dict[str, Any]:
