@@ -4,8 +4,14 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+from mrg_r1.data.study import Sample
+
+if TYPE_CHECKING:
+    from mrg_r1.policy.load import Policy
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -27,3 +33,19 @@ def radiographs() -> Path:
     if not root.is_dir():
         pytest.skip(f"no radiographs at {root}")
     return root
+
+
+@pytest.fixture(scope="session")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
+    """A few drawn samples."""
+    from tiny_runs import tiny_samples
+
+    return tiny_samples(tmp_path_factory.mktemp("studies"))
+
+
+@pytest.fixture
+def policy(drawn: list[Sample]) -> Policy:
+    """A policy smaller than tiny, which a test may change."""
+    from tiny_runs import tiny_policy
+
+    return tiny_policy(drawn)

@@ -22,19 +22,9 @@ from mrg_r1.policy.quiet import quiet
 from mrg_r1.policy.settings import Decoding, LoraSettings
 from mrg_r1.policy.writing import complete, write_reports
 from mrg_r1.records import read_json, write_json
-from tiny_runs import INSTRUCTION, TINY, in_favour_of, tiny_policy, tiny_samples
+from tiny_runs import INSTRUCTION, TINY, in_favour_of, tiny_policy
 
 GREEDY = Decoding(max_new_tokens=12, batch_size=4)
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory: pytest.TempPathFactory) -> list[Sample]:
-    return tiny_samples(tmp_path_factory.mktemp("studies"))
-
-
-@pytest.fixture
-def policy(drawn: list[Sample]) -> Policy:
-    return tiny_policy(drawn)
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,104 @@
+"""What a trainer leaves on disk while it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from transformers import TrainerControl, TrainerState
+
+from mrg_r1.errors import ConfigError
+from mrg_r1.records import SampledCompletion, StepMetrics, read_jsonl
+from mrg_r1.trainers.callbacks import WHOLE, CompletionLog, RunRecorder
+from mrg_r1.trainers.stage import finished_checkpoint, last_whole_checkpoint
+
+
+def state(step: int, of: int = 9, main: bool = True) -> TrainerState:
+    return TrainerState(global_step=step, max_steps=of, is_world_process_zero=main)
+
+
+def test_steps_are_recorded_without_the_clock(tmp_path: Path) -> None:
+    recorder = RunRecorder("srl", tmp_path / "metrics.jsonl")
+    control: Any = TrainerControl()
+    arguments: Any = SimpleNamespace(output_dir=str(tmp_path))
+    for step, logs in enumerate(
+        [{"loss": 1, "step_time": 3.1}, {"loss": 0.5, "kl": 0.1}, {"train_runtime": 9.0}], 1
+    ):
+        recorder.on_log(arguments, state(step), control, logs)
+    recorder.on_log(arguments, state(4, main=False), control, {"loss": 1.0})
+    assert read_jsonl(recorder.metrics, StepMetrics) == [
+        StepMetrics("srl", 1, {"loss": 1.0}),
+        StepMetrics("srl", 2, {"loss": 0.5, "kl": 0.1}),
+    ]
+
+
+@pytest.mark.parametrize("loss", [math.nan, math.inf])
+def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, loss: float) -> None:
+    recorder = RunRecorder("srl", tmp_path / "metrics.jsonl")
+    nothing: Any = None
+    with pytest.raises(ConfigError, match=r"srl step 7: the loss is (nan|inf); lower srl.learn"):
+        recorder.on_log(nothing, state(7), nothing, {"loss": loss})
+
+
+def test_other_figures_that_are_no_number_are_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recorder = RunRecorder("srl", tmp_path / "metrics.jsonl")
+    nothing: Any = None
+    for step in (1, 2):
+        recorder.on_log(nothing, state(step), nothing, {"loss": 1.0, "kl": math.nan})
+    assert [line.values for line in read_jsonl(recorder.metrics, StepMetrics)] == [{"loss": 1}] * 2
+    assert capsys.readouterr().err == "srl step 1: kl is nan, left out\n"
+
+
+def test_only_marked_checkpoints_are_whole(tmp_path: Path) -> None:
+    assert last_whole_checkpoint(tmp_path / "none") is None
+    for step in (2, 4, 10, 12):
+        folder = tmp_path / f"checkpoint-{step}"
+        folder.mkdir()
+        state(step, of=10).save_to_json(str(folder / "trainer_state.json"))
+        if step == 4:
+            assert finished_checkpoint(tmp_path) is None
+        if step != 12:
+            (folder / WHOLE).touch()
+    assert last_whole_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert finished_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+
+
+class Constant:
+    def __init__(self, name: str, value: float) -> None:
+        self.__name__ = name
+        self.value = value
+
+    def __call__(self, completions: Sequence[Any], **columns: Any) -> list[float]:
+        return [self.value + i / 10 for i in range(len(completions))]
+
+
+def test_some_completions_of_each_step_are_kept(tmp_path: Path) -> None:
+    log = CompletionLog(tmp_path / "completions.jsonl", [0.75, 0.25], per_step=2)
+    watched = [log.watch(reward) for reward in (Constant("mccs", 0.5), Constant("format", 1.0))]
+    assert [reward.__name__ for reward in watched] == ["mccs", "format"]
+    columns = {"id": ["x", "y", "z"], "reference": ["r"] * 3, "prompts": [[]] * 3}
+    completions = [[{"role": "assistant", "content": text}] for text in "abc"]
+    for step in (0, 1):
+        for reward in watched:
+            values = reward(completions, trainer_state=state(step), **columns)
+        assert values == pytest.approx([1.0, 1.1, 1.2])
+    kept = read_jsonl(tmp_path / "completions.jsonl", SampledCompletion)
+    assert [(c.step, c.id, c.completion) for c in kept] == [
+        *((0, "x", "a"), (0, "y", "b")),
+        *((1, "x", "a"), (1, "y", "b")),
+    ]
+    assert kept[1].rewards == pytest.approx({"mccs": 0.6, "format": 1.1})
+    assert kept[1].reward == pytest.approx(0.75 * 0.6 + 0.25 * 1.1)
+
+
+def test_only_the_main_process_keeps_completions(tmp_path: Path) -> None:
+    log = CompletionLog(tmp_path / "completions.jsonl", [1.0])
+    watched = log.watch(Constant("mccs", 0.5))
+    watched([[{"content": "a"}]], id=["x"], trainer_state=state(0, main=False))
+    assert not log.path.exists()

@@ -1,0 +1,112 @@
+"""How a recipe's tables become TRL's settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from trl.trainer.grpo_config import GRPOConfig
+
+from mrg_r1.errors import ConfigError, MissingExtra
+from mrg_r1.trainers.faults import faults_named
+from mrg_r1.trainers.options import check_options, forbid, grpo_config
+
+CPU = {"bf16": False, "gradient_checkpointing": False}
+WEIGHTS = [0.75, 0.25]
+
+
+def grpo(folder: Path, **table: Any) -> GRPOConfig:
+    with faults_named(folder):
+        return grpo_config({**CPU, **table}, folder, 3, reward_weights=WEIGHTS)
+
+
+def test_the_papers_settings_are_the_defaults(tmp_path: Path) -> None:
+    config = grpo(tmp_path, per_device_train_batch_size=8)
+    assert (config.num_generations, config.loss_type, config.scale_rewards) == (4, "grpo", "group")
+    assert (config.seed, config.reward_weights) == (3, WEIGHTS)
+    assert config.output_dir == str(tmp_path)
+    assert (config.report_to, config.push_to_hub, config.disable_tqdm) == ([], False, True)
+
+
+def test_options_of_trl_pass_through(tmp_path: Path) -> None:
+    config = grpo(tmp_path, loss_type="dr_grpo", beta=0, num_generations=2, scale_rewards=False)
+    assert (config.loss_type, config.beta, config.num_generations) == ("dr_grpo", 0, 2)
+    assert config.scale_rewards == "none"
+
+
+REFUSED = {
+    "unknown": ({"num_generation": 4}, r"no such option \(did you mean 'num_generations'\?\)"),
+    "far from any": ({"zzz": 4}, r"srl.zzz: GRPOConfig has no such option$"),
+    "two at once": ({"zzz": 4, "seed": 1}, r"srl.seed: set the recipe's seed.*; srl.zzz"),
+    "weights": ({"reward_weights": [1]}, "set reward.clinical_weight and reward.format_weight"),
+    "hub": ({"push_to_hub": True}, "no data or weights leave the machine"),
+    "code": ({"trust_remote_code": True}, "no code of a model folder is run"),
+    "strategy": ({"save_strategy": "no"}, "srl.save_strategy: set save_steps instead"),
+    "group size": ({"per_device_train_batch_size": 6}, r"\[srl\] GRPOConfig: .*divisible"),
+    "word": ({"learning_rate": "fast"}, r"srl.learning_rate: 'fast' is not a number"),
+    "quoted": ({"max_steps": "5"}, r"srl.max_steps: '5' is not an integer"),
+    "fraction": ({"num_generations": 4.5}, r"srl.num_generations: 4.5 is not an integer"),
+    "no switch": ({"bf16": 1}, r"srl.bf16: 1 is not true or false"),
+    "switch": ({"beta": True}, r"srl.beta: True is not a number"),
+    "unknown name": ({"optim": "adamm"}, r"\[srl\] GRPOConfig: "),
+    "bf16": ({"bf16": True}, r"\[srl\] GRPOConfig: .*bf16"),
+    "share of steps": ({"save_steps": 0.5}, "srl.save_steps: 0.5 is not a number of steps"),
+    "no steps": ({"save_steps": 0}, "srl.save_steps: "),
+    "one checkpoint": ({"save_total_limit": 1}, "use 2 or more"),
+    "stale": ({"steps_per_generation": 4, "save_steps": 6}, "use a multiple of 4"),
+    "iterations": ({"num_iterations": 3, "save_steps": 4}, "use a multiple of 3"),
+    "accumulated": (
+        {"steps_per_generation": 4, "gradient_accumulation_steps": 2, "save_steps": 3},
+        "use a multiple of 2",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_options_that_cannot_be_are_refused(tmp_path: Path, case: str) -> None:
+    table, message = REFUSED[case]
+    with pytest.raises(ConfigError, match=message) as raised:
+        grpo(tmp_path, **{"per_device_train_batch_size": 8, **table})
+    assert "\n" not in str(raised.value).strip()
+
+
+@pytest.mark.parametrize(
+    "table",
+    [
+        {"steps_per_generation": 4, "save_steps": 8},
+        {"num_iterations": 3, "save_steps": 6},
+        {"gradient_accumulation_steps": 4, "save_steps": 1},
+        {"steps_per_generation": 4, "gradient_accumulation_steps": 2, "save_steps": 4},
+        {"save_total_limit": 3},
+    ],
+    ids=str,
+)
+def test_checkpoints_on_fresh_generations_are_allowed(
+    tmp_path: Path, table: dict[str, Any]
+) -> None:
+    assert grpo(tmp_path, per_device_train_batch_size=8, **table)
+
+
+def test_names_are_checked_without_a_machine_that_could_train() -> None:
+    check_options("srl", {"bf16": True, "num_generations": 4, "deepspeed": {}})
+    with pytest.raises(ConfigError, match=r"sft.beta: SFTConfig has no such option"):
+        check_options("sft", {"beta": 0.1})
+
+
+def test_a_missing_package_is_named(tmp_path: Path) -> None:
+    with pytest.raises(MissingExtra, match=r"package that is not installed: .*deepspeed"):
+        grpo(tmp_path, deepspeed={"zero_optimization": {"stage": 1}})
+
+
+def test_forbidden_tokens_add_to_the_recipes_own(tmp_path: Path) -> None:
+    config = grpo(tmp_path, generation_kwargs={"suppress_tokens": [9], "num_beams": 1})
+    forbid(config, [5, 7])
+    assert config.generation_kwargs == {"suppress_tokens": [5, 7, 9], "num_beams": 1}
+
+
+def test_forbidden_tokens_are_biased_away_under_vllm(tmp_path: Path) -> None:
+    config = grpo(tmp_path, generation_kwargs={"logit_bias": {9: -1.0}})
+    config.use_vllm = True
+    forbid(config, [5])
+    assert config.generation_kwargs == {"logit_bias": {9: -1.0, 5: -100.0}}
