@@ -83,7 +83,9 @@ MISTAKES = {
     "unknown key": ("data.sorce=phantom", "unknown key 'data.sorce' (did you mean 'data.source'?)"),
     "unknown table": ("rewards.margin=1", "unknown key 'rewards' (did you mean 'reward'?)"),
     "choice": ("policy.dtype=float16", "policy.dtype: 'float16' is not one of float32, bfloat16"),
-    "only choice": ("reward.labeler=chexpert", "reward.labeler: 'chexpert' is not rules"),
+    "choice of labeler": ("labeler.name=chexpert", "'chexpert' is not one of rules, chexbert"),
+    "no weights": ("labeler.name=chexbert", "labeler.weights: where is CheXbert's chexbert.pth?"),
+    "no vocabulary": ("labeler.name=chexbert", "add --set labeler.vocabulary=FILE"),
     "choice of another type": ("data.views=1", "data.views: 1 is not one of each, frontal"),
     "string for integer": ("data.train=many", "data.train: 'many' is not an integer"),
     "fraction for integer": ("data.train=1.5", "data.train: 1.5 is not an integer"),
@@ -129,6 +131,13 @@ def test_rewards_cannot_all_be_switched_off(minimal: str) -> None:
     assert "clinical_weight and format_weight are both 0" in complaint(
         minimal, "reward.clinical_weight=0", "reward.format_weight=0"
     )
+
+
+def test_chexbert_follows_no_preset(minimal: str) -> None:
+    chexbert = ("labeler.name=chexbert", "labeler.weights=a.pth", "labeler.vocabulary=vocab.txt")
+    assert load_recipe(minimal, chexbert).labeler.weights == "a.pth"
+    message = complaint(minimal, *chexbert, "labeler.preset=chexpert")
+    assert message.endswith("labeler.preset: only rules have presets; leave it out")
 
 
 def test_all_problems_come_at_once(minimal: str) -> None:

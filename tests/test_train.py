@@ -356,13 +356,15 @@ def test_every_recipe_is_described_without_weights_or_data(name: str) -> None:
     lines = describe(load_recipe(name, ["data.root=/no/data"]))
     assert lines[0].startswith(f"recipe: {name}, seed ")
     parts = {line.partition(":")[0] for line in lines}
-    assert {"data", "policy", "reward", "supervised start", "SRL", "prompt"} <= parts
+    assert {"data", "policy", "labeler", "reward", "supervised start", "SRL", "prompt"} <= parts
     assert "reward: 0.75 mccs, 0.25 format" in lines
     if not name.startswith("quickstart"):
         assert "data: /no/data is not here; add --set data.root=FOLDER" in lines
     if name.startswith("paper"):
         assert any("is not here; add --set policy.path=FOLDER" in line for line in lines)
         assert "LoRA: rank 128, alpha 256" in lines
+        missing = "models/chexbert/chexbert.pth is not here; add --set labeler.weights=FILE"
+        assert f"labeler: {missing}" in lines
 
 
 def test_a_description_checks_the_data_that_is_there(tmp_path: Path) -> None:

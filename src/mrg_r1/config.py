@@ -62,11 +62,24 @@ class PolicyRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class LabelerRecipe:
+    """Who reads reports, for targets, rewards and evaluation alike."""
+
+    name: Literal["rules", "chexbert"] = "rules"
+    # Of rules: whose conventions they follow.
+    preset: Literal["chexbert", "chexpert"] = "chexbert"
+    # Of chexbert: the checkpoint (or the int8 file made from it) and BERT's vocab.txt.
+    weights: str = ""
+    vocabulary: str = ""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    # The file that keeps labels from run to run; none unless it is named.
+    cache: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class RewardRecipe:
     """The reward; the defaults are the paper's, the margin is ours (left open there)."""
 
-    labeler: Literal["rules"] = "rules"
-    preset: Literal["chexbert", "chexpert"] = "chexbert"
     margin: float = 0.3
     both_empty: float = 0.0
     negative_weight: float = 1.0
@@ -91,6 +104,7 @@ class Recipe:
     seed: int = 0
     data: DataRecipe = field(default_factory=DataRecipe)
     policy: PolicyRecipe = field(default_factory=PolicyRecipe)
+    labeler: LabelerRecipe = field(default_factory=LabelerRecipe)
     reward: RewardRecipe = field(default_factory=RewardRecipe)
     sft: dict[str, Any] | None = None
     srl: dict[str, Any] = field(default_factory=dict[str, Any])
@@ -305,6 +319,20 @@ def _contradictions(recipe: Recipe) -> list[str]:
         problems.append("data: say how many studies to draw: data.train and data.test")
     if not reward.clinical_weight + reward.format_weight:
         problems.append("reward: clinical_weight and format_weight are both 0")
+    return problems + _labeler_contradictions(recipe.labeler)
+
+
+def _labeler_contradictions(labeler: LabelerRecipe) -> list[str]:
+    """Files that CheXbert lacks, and conventions that it cannot follow."""
+    if labeler.name == "rules":
+        return []
+    problems = [
+        f"labeler.{key}: where is CheXbert's {file}? add --set labeler.{key}=FILE"
+        for key, file in (("weights", "chexbert.pth"), ("vocabulary", "vocab.txt"))
+        if not getattr(labeler, key)
+    ]
+    if labeler.preset != "chexbert":
+        problems.append("labeler.preset: only rules have presets; leave it out")
     return problems
 
 

@@ -23,12 +23,13 @@ from trl.trainer.grpo_trainer import GRPOTrainer, RewardFunc
 from trl.trainer.sft_trainer import SFTTrainer
 
 from mrg_r1.audit import write_audit
-from mrg_r1.config import PolicyRecipe, Recipe, RewardRecipe
+from mrg_r1.config import LabelerRecipe, PolicyRecipe, Recipe, RewardRecipe
 from mrg_r1.data.images import check_images
 from mrg_r1.data.study import Sample
 from mrg_r1.evaluate import evaluate, readings, table
 from mrg_r1.labelers import Labeler
 from mrg_r1.labelers.cached import CachedLabeler
+from mrg_r1.labelers.make import make_labeler
 from mrg_r1.labelers.rules import RulesLabeler
 from mrg_r1.policy.load import Policy, load_policy, policy_folder
 from mrg_r1.policy.lora import lora_config
@@ -82,12 +83,12 @@ def train(recipe: Recipe, root: Path, *, resume: bool = False) -> Path:
     """
     with faults_named(root):
         check_training(recipe, Run(root))
+        labeler = the_labeler(recipe.labeler)
         with main_first():
             run = open_run(root, recipe, resume=resume or not is_main())
             if changed := changed_versions(run):
                 say(f"numbers may differ from those so far: {', '.join(changed)}")
             train_samples, eval_samples = load_samples(recipe.data, run.studies, recipe.seed)
-        labeler = make_labeler(recipe.reward)
         start = supervised_start(recipe, run, train_samples, labeler)
         before = judge(recipe, run, run.predictions_start, start, eval_samples)
         policy = reinforce(recipe, run, start, train_samples, labeler)
@@ -141,7 +142,8 @@ def describe(recipe: Recipe) -> list[str]:
         lines.append(f"vision warm-up: {policy.warmup.steps} steps")
     if policy.lora:
         lines.append(f"LoRA: rank {policy.lora.rank}, alpha {policy.lora.alpha}")
-    rewards = make_rewards(recipe.reward, make_labeler(recipe.reward))
+    lines.append(f"labeler: {_labeler(recipe.labeler)}")
+    rewards = make_rewards(recipe.reward, RulesLabeler())  # only to name them
     lines.append("reward: " + ", ".join(f"{weight} {r.__name__}" for r, weight in rewards))
     lines.append(f"supervised start: {_options(recipe.sft) if recipe.sft else 'none'}")
     lines.append(f"SRL: {_options(recipe.srl)}")
@@ -149,9 +151,20 @@ def describe(recipe: Recipe) -> list[str]:
     return lines
 
 
-def make_labeler(reward: RewardRecipe) -> Labeler:
-    """The labeler of targets, rewards and evaluation, which labels each text once for all."""
-    return CachedLabeler(RulesLabeler(reward.preset))
+def the_labeler(labeler: LabelerRecipe) -> Labeler:
+    """The labeler of targets, rewards and evaluation, which labels each text once for all.
+
+    Raises:
+        ConfigError, DataError, MissingExtra: it cannot be had.
+    """
+    made = make_labeler(
+        labeler.name,
+        preset=labeler.preset,
+        weights=labeler.weights,
+        vocabulary=labeler.vocabulary,
+        device=labeler.device,
+    )
+    return CachedLabeler(made)
 
 
 def make_rewards(reward: RewardRecipe, labeler: Labeler) -> list[WeightedReward]:
@@ -314,6 +327,15 @@ def _keep(policy: PolicyRecipe, checkpoint: Path, folder: Path) -> Path:
 def _new_adapter(policy: PolicyRecipe, loaded: Policy) -> LoraConfig | None:
     """The adapter to put on a policy, unless it has one that goes on learning."""
     return lora_config(loaded.model, policy.lora) if policy.lora and not loaded.adapted else None
+
+
+def _labeler(labeler: LabelerRecipe) -> str:
+    """The labeler's identity, or which of its files is not here."""
+    if labeler.name == "chexbert":
+        for key, file in (("weights", labeler.weights), ("vocabulary", labeler.vocabulary)):
+            if not Path(file).expanduser().exists():
+                return f"{file} is not here; add --set labeler.{key}=FILE"
+    return the_labeler(labeler).identity
 
 
 def _options(table_: Mapping[str, Any]) -> str:

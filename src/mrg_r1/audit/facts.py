@@ -113,4 +113,4 @@ def _labeler(run: Run) -> str:
     """As the scores' signatures name it, for that is the one that read the reports."""
     signatures = [score.signature for system in run.evaluation.systems for score in system.scores]
     named = {name: None for s in signatures if (name := parse_signature(s).get("labeler"))}
-    return ", ".join(named) or _values(run.recipe.get("reward"), "labeler", "preset")
+    return ", ".join(named) or _values(run.recipe.get("labeler"), "name", "preset")
