@@ -9,6 +9,7 @@ import pytest
 from trl.trainer.grpo_config import GRPOConfig
 
 from mrg_r1.errors import ConfigError, MissingExtra
+from mrg_r1.trainers.batches import divided
 from mrg_r1.trainers.faults import faults_named
 from mrg_r1.trainers.options import check_options, forbid, grpo_config
 
@@ -33,6 +34,54 @@ def test_options_of_trl_pass_through(tmp_path: Path) -> None:
     config = grpo(tmp_path, loss_type="dr_grpo", beta=0, num_generations=2, scale_rewards=False)
     assert (config.loss_type, config.beta, config.num_generations) == ("dr_grpo", 0, 2)
     assert config.scale_rewards == "none"
+
+
+BATCHES = [
+    ({}, 1, (16, 1)),
+    ({}, 2, (8, 1)),
+    ({"gradient_accumulation_steps": 4}, 2, (2, 4)),
+    ({"per_device_train_batch_size": 4}, 2, (4, 2)),
+    ({"per_device_train_batch_size": 4}, 4, (4, 1)),
+    ({"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}, 2, (4, 2)),
+]
+
+
+@pytest.mark.parametrize(("table", "processes", "expected"), BATCHES)
+def test_an_effective_batch_is_divided(
+    table: dict[str, int], processes: int, expected: tuple[int, int]
+) -> None:
+    options = divided("srl", {"effective_batch_size": 16, "beta": 0, **table}, processes)
+    each, parts = expected
+    assert options == {
+        "beta": 0,
+        "per_device_train_batch_size": each,
+        "gradient_accumulation_steps": parts,
+    }
+
+
+@pytest.mark.parametrize(
+    ("table", "processes"),
+    [
+        ({}, 3),
+        ({}, 32),
+        ({"per_device_train_batch_size": 4}, 8),
+        ({"per_device_train_batch_size": 3}, 2),
+        ({"gradient_accumulation_steps": 0}, 2),
+        ({"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}, 1),
+    ],
+)
+def test_an_effective_batch_that_does_not_come_out_is_refused(
+    table: dict[str, int], processes: int
+) -> None:
+    with pytest.raises(ConfigError, match=rf"^srl.effective_batch_size: 16 is not {processes} "):
+        divided("srl", {"effective_batch_size": 16, **table}, processes)
+
+
+def test_the_effective_batch_of_a_recipe_reaches_trl(tmp_path: Path) -> None:
+    config = grpo(tmp_path, effective_batch_size=16, per_device_train_batch_size=4)
+    assert (config.per_device_train_batch_size, config.gradient_accumulation_steps) == (4, 4)
+    with pytest.raises(ConfigError, match=r"srl.effective_batch_size: '16' is not an integer"):
+        check_options("srl", {"effective_batch_size": "16"})
 
 
 REFUSED = {

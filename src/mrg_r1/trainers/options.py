@@ -1,7 +1,7 @@
 """From a recipe's `[sft]` and `[srl]` tables to TRL's configuration classes.
 
 Every TRL option passes through untouched. Ours are only the defaults that a report generator
-needs, and the refusal of keys that the program itself must set.
+needs, the refusal of keys that the program itself must set, and one key: `effective_batch_size`.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from mrg_r1.errors import ConfigError
+from mrg_r1.trainers.batches import EFFECTIVE, divided
+from mrg_r1.trainers.processes import processes
 
 Options = TypeVar("Options", bound=TrainingArguments)
 
@@ -134,7 +136,8 @@ def _config(
     seed: int,
 ) -> Options:
     _check_names(cls, section, table)
-    settings: dict[str, Any] = {**defaults, **table, "output_dir": str(folder), "seed": seed}
+    options = divided(section, table, processes())
+    settings: dict[str, Any] = {**defaults, **options, "output_dir": str(folder), "seed": seed}
     try:
         config = cls(**settings)
     except (ValueError, TypeError) as error:
@@ -150,13 +153,13 @@ def _config(
 
 
 def _check_names(cls: type[Any], section: str, table: Mapping[str, Any]) -> None:
-    known = {field.name for field in dataclasses.fields(cls) if field.init}
+    hints = {EFFECTIVE: int} | typing.get_type_hints(cls)
+    known = {EFFECTIVE} | {field.name for field in dataclasses.fields(cls) if field.init}
     problems = [f"{section}.{key}: set {_OURS[key]} instead" for key in table if key in _OURS]
     for key in sorted(table.keys() - known - _OURS.keys()):
         close = difflib.get_close_matches(key, known, n=1)
         hint = f" (did you mean '{close[0]}'?)" if close else ""
         problems.append(f"{section}.{key}: {cls.__name__} has no such option{hint}")
-    hints = typing.get_type_hints(cls)
     problems += [
         f"{section}.{key}: {table[key]!r} is not {expected}"
         for key in sorted(table.keys() & known)

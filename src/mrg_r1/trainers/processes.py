@@ -1,4 +1,4 @@
-"""The processes of a run: one as a rule, several under `accelerate launch`."""
+"""The processes of a run: one as a rule, several under `torchrun` or `accelerate launch`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,11 @@ from accelerate import PartialState
 from accelerate.utils import gather_object, release_memory
 
 T = TypeVar("T")
+
+
+def processes() -> int:
+    """How many processes train together."""
+    return PartialState().num_processes
 
 
 def is_main() -> bool:
