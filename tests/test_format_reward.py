@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrg_r1.completion import parse, render
+from mrg_r1.completion import INSTRUCTION, parse, render
 from mrg_r1.errors import DataError
 from mrg_r1.rewards.format import FormatReward, format_score
 
@@ -38,7 +38,36 @@ HOSTILE = {
     "minor and major": ("Sure! " + GOOD + " bye", 0.0),
     "other case": ("<THINK>a</THINK><REPORT>b</REPORT>", 0.0),
     "escaped tags": ("&lt;think&gt;a&lt;/think&gt;&lt;report&gt;b&lt;/report&gt;", 0.0),
+    "tag with an attribute": ("<think>a</think><report lang='en'>b</report>", 0.0),
+    "tags with spaces": ("< think >a</ think >< report >b</ report >", 0.0),
+    "tags of another grammar": ("<think>a</think><answer>b</answer>", 0.0),
+    "self-closing tags": ("<think/><report/>", 0.0),
+    "an opening tag never finished": ("<think>a</think><report", 0.0),
+    "only the opening tags": ("<think><report>", 0.0),
+    "only the closing tags": ("a</think>b</report>", 0.0),
+    "tag soup": ("<report><think></report></think><report></think>", 0.0),
+    "the prompt echoed": (INSTRUCTION, 0.0),
+    "the prompt echoed, then an answer": (INSTRUCTION + GOOD, 0.0),
+    "two think parts": ("<think>a</think><think>b</think><report>c</report>", 0.0),
+    "a second think after the report": (GOOD + "<think>b</think>", 0.0),
+    "a report inside a report": ("<think>a</think><report>b<report>c</report></report>", 0.0),
+    "an end-of-turn token after the report": (GOOD + "<|im_end|>", 0.0),
+    "a full stop after the report": (GOOD + ".", 0.0),
+    "a report of punctuation": ("<think>a</think><report>...</report>", 0.0),
+    "a report of a zero-width space": ("<think>a</think><report>\u200b</report>", 0.0),
+    "a think part of punctuation": ("<think>...</think><report>b</report>", 0.5),
+    "a mention of a tag in the think part": ("<think>in <report> I</think><report>b</report>", 0.0),
+    "another tag inside the report": ("<think>a</think><report><b>b</b></report>", 1.0),
+    "a code fence around it": (f"```\n{GOOD}\n```", 0.0),
+    "a heading before the report": ("<think>a</think>Report: <report>b</report>", 0.5),
+    "50 kB in the think part": (f"<think>{'word ' * 10_000}</think><report>b</report>", 1.0),
+    "50 kB of opening tags": ("<report>" * 6_250, 0.0),
+    "a null character": ("<think>a</think>\0<report>b</report>", 0.5),
 }
+
+
+def test_the_table_is_long_enough() -> None:
+    assert len(HOSTILE) >= 40
 
 
 @pytest.mark.parametrize(("completion", "expected"), HOSTILE.values(), ids=HOSTILE.keys())

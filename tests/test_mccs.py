@@ -1,5 +1,6 @@
 import math
 import pickle
+import re
 import warnings
 from collections.abc import Sequence
 
@@ -12,8 +13,11 @@ from literal_labeler import LiteralLabeler, write
 from mrg_r1.completion import render
 from mrg_r1.errors import ConfigError, DataError
 from mrg_r1.findings import DISEASES, FINDINGS, Finding, Labels, Status
+from mrg_r1.labelers.cached import CachedLabeler
+from mrg_r1.metrics.arrays import Floats
 from mrg_r1.metrics.cosine import EPSILON, ccs, mccs, signed
 from mrg_r1.rewards.mccs import MccsReward
+from mrg_r1.rewards.rarity import rarity_weights
 
 STATUSES = st.sampled_from(Status)
 LABELS = st.builds(
@@ -234,6 +238,153 @@ def test_every_option_keeps_the_reward_in_range(
         reward = MccsReward(LiteralLabeler(), margin, both_empty, negative_weight, uncertain)
     (value,) = reward([render("a", write(a))], [write(b)])
     assert 0 <= value <= 1
+
+
+@given(LABELS, LABELS, st.floats(0, 0.99))
+def test_the_closed_form(generated: Labels, reference: Labels, margin: float) -> None:
+    """(agreements - conflicts) / sqrt(n_generated x n_reference), then the margin."""
+    affirmed = (Status.POSITIVE, Status.UNCERTAIN)
+    stated = [
+        (generated[f], reference[f])
+        for f in DISEASES
+        if Status.BLANK not in (generated[f], reference[f])
+    ]
+    agreements = sum((a in affirmed) == (b in affirmed) for a, b in stated)
+    conflicts = len(stated) - agreements
+    sizes = [sum(side[f] is not Status.BLANK for f in DISEASES) for side in (generated, reference)]
+    cosine = (agreements - conflicts) / math.sqrt(math.prod(sizes)) if all(sizes) else 0.0
+    (reward,) = MccsReward(LiteralLabeler(), margin)(
+        [render("a", write(generated))], [write(reference)]
+    )
+    assert reward == pytest.approx(reward_of(cosine, margin), abs=1e-5)
+
+
+NEGATIVES_OF_FIVE = ", ".join(f"{f.value}-" for f in DISEASES[:5])
+WORKED = {
+    "equal": ("Edema+, Fracture-", "Edema+, Fracture-", 1.0),
+    "hedged is equal": ("Edema?, Fracture-", "Edema+, Fracture-", 1.0),
+    "a silent reference": ("Edema+, Fracture-", "nothing", 0.0),
+    "a silent report": ("nothing", "Edema+, Fracture-", 0.0),
+    "both silent": ("nothing", "nothing", 0.0),
+    "positive omitted": (NEGATIVES_OF_FIVE, NEGATIVES_OF_FIVE + ", Fracture+", 0.913),
+    "one hallucinated": (
+        NEGATIVES_OF_FIVE + ", Fracture+, Pneumonia+",
+        NEGATIVES_OF_FIVE + ", Fracture+",
+        0.926,
+    ),
+    "positive flipped": (
+        NEGATIVES_OF_FIVE + ", Fracture-",
+        NEGATIVES_OF_FIVE + ", Fracture+",
+        0.667,
+    ),
+    "only the positive": ("Fracture+", NEGATIVES_OF_FIVE + ", Fracture+", 0.408),
+}
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.3, 0.7])
+@pytest.mark.parametrize(("report", "reference", "cosine"), WORKED.values(), ids=WORKED.keys())
+def test_worked_cases(report: str, reference: str, cosine: float, margin: float) -> None:
+    (reward,) = MccsReward.paper(LiteralLabeler(), margin)([render("a", report)], [reference])
+    # The cosines are given to three places; the margin's slope magnifies what they leave out.
+    assert reward == pytest.approx(reward_of(cosine, margin), abs=0.0005 / (1 - margin))
+
+
+TRAINING = [
+    Labels.of({Finding.PNEUMOTHORAX: Status.NEGATIVE, Finding.EDEMA: Status.POSITIVE}),
+    Labels.of({Finding.PNEUMOTHORAX: Status.NEGATIVE, Finding.FRACTURE: Status.UNCERTAIN}),
+    Labels.of({Finding.PNEUMOTHORAX: Status.NEGATIVE, Finding.FRACTURE: Status.POSITIVE}),
+    Labels.of({Finding.PNEUMOTHORAX: Status.NEGATIVE}),
+]
+
+
+def test_rarity_is_inverse_frequency_up_to_a_cap() -> None:
+    weights = dict(zip(DISEASES, rarity_weights(TRAINING, cap=3), strict=True))
+    assert weights[Finding.PNEUMOTHORAX] == (3.0, 1.0)
+    assert weights[Finding.EDEMA] == (3.0, 3.0)
+    assert weights[Finding.FRACTURE] == (2.0, 3.0)
+
+
+@pytest.mark.parametrize("cap", [1.0, 0.0, math.nan])
+def test_a_cap_that_caps_nothing(cap: float) -> None:
+    with pytest.raises(ConfigError, match="cap is"):
+        rarity_weights(TRAINING, cap)
+
+
+def test_rarity_needs_references() -> None:
+    with pytest.raises(ConfigError, match="there are none"):
+        rarity_weights([], 5)
+
+
+def test_rarity_pays_what_few_reports_say_more_than_a_template() -> None:
+    completions = [render("a", "Pneumothorax-"), render("a", "Edema+")]
+    reference = ["Pneumothorax-, Edema+"] * 2
+    plain = MccsReward(LiteralLabeler(), margin=0.0)(completions, reference)
+    weighted = MccsReward(LiteralLabeler(), margin=0.0, rarity=rarity_weights(TRAINING, cap=3))(
+        completions, reference
+    )
+    assert plain == pytest.approx([0.5**0.5] * 2)
+    assert weighted == pytest.approx([1 / 10**0.5, 3 / 10**0.5])
+
+
+@given(LABELS, LABELS)
+def test_rarity_of_equal_frequencies_changes_nothing(a: Labels, b: Labels) -> None:
+    texts = [render("a", write(a))], [write(b)]
+    equal = ((1.0, 1.0),) * len(DISEASES)
+    assert MccsReward(LiteralLabeler(), rarity=equal)(*texts) == MccsReward(LiteralLabeler())(
+        *texts
+    )
+
+
+class _Unsure(LiteralLabeler):
+    """Believes 'Edema+0.7' with probability 0.7, and all else that is written for sure."""
+
+    def probabilities(self, reports: Sequence[str]) -> Floats:
+        found = np.zeros((len(reports), len(FINDINGS), len(Status)))
+        for row, (report, labels) in enumerate(zip(reports, self.label(reports), strict=True)):
+            for column, (finding, status) in enumerate(labels.items()):
+                match = re.search(rf"{finding.value}[+?-]([\d.]+)", report)
+                sure = float(match[1]) if match else 1.0
+                found[row, column, status] = sure
+                found[row, column, Status.BLANK] += 1 - sure
+        return found
+
+
+@given(LABELS, LABELS, MARGINS)
+def test_certain_probabilities_are_labels(a: Labels, b: Labels, margin: float) -> None:
+    texts = [render("a", write(a))], [write(b)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        soft = MccsReward(_Unsure(), margin, soft=True)(*texts)
+        assert soft == pytest.approx(MccsReward(_Unsure(), margin)(*texts), abs=1e-6)
+
+
+def test_soft_labels_grade_what_labels_round() -> None:
+    completions = [render("a", f"Edema+{p}, Fracture-") for p in ("0.2", "0.4", "0.6", "1.0")]
+    reward = MccsReward(_Unsure(), margin=0.0, soft=True)
+    graded = reward(completions, ["Edema+, Fracture-"] * 4)
+    assert graded == sorted(graded)
+    assert graded[-1] == pytest.approx(1.0)
+    assert graded[1] == pytest.approx(1.4 / math.sqrt(1.4 * 2))
+
+
+def test_soft_noise_is_no_opinion() -> None:
+    whisper = render("a", ", ".join(f"{f.value}-0.01" for f in DISEASES))
+    reference = ", ".join(f"{f.value}-" for f in DISEASES)
+    (value,) = MccsReward(_Unsure(), margin=0.0, soft=True)([whisper], [reference])
+    assert value == pytest.approx(0.1)
+
+
+def test_soft_looks_through_caches_and_reads_each_text_once() -> None:
+    labeler = _Unsure()
+    reward = MccsReward(CachedLabeler(labeler), soft=True)
+    assert reward([], []) == []
+    reward([render("a", "Edema+")] * 3, ["Edema+"] * 3)
+    assert labeler.asked[-1] == ["Edema+"]
+
+
+def test_soft_needs_probabilities() -> None:
+    with pytest.raises(ConfigError, match="literal@1 gives no probabilities"):
+        MccsReward(CachedLabeler(LiteralLabeler()), soft=True)
 
 
 def test_epsilon_is_the_papers() -> None:

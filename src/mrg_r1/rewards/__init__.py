@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol, TypeAlias
 
+from mrg_r1.completion import parse
 from mrg_r1.errors import DataError
 
 CLINICAL_WEIGHT = 0.75
@@ -30,6 +31,42 @@ class Reward(Protocol):
         The completion's fault is 0.0; the data's fault raises `DataError` and names the index.
         """
         ...
+
+
+WeightedReward: TypeAlias = tuple[Reward, float]
+"""A reward and its weight in the total."""
+
+
+def reports_of(completions: Iterable[Completion], prefill: str = "") -> list[str]:
+    """The report part of each completion, empty where it has none.
+
+    Args:
+        completions: plain or conversational.
+        prefill: what the chat template already wrote of each (some open `<think>`).
+
+    Raises:
+        DataError: as for `texts_of`.
+    """
+    return [parse(text, prefill=prefill).report for text in texts_of(completions)]
+
+
+def check_references(
+    name: str, completions: Sequence[Completion], reference: Sequence[Any]
+) -> None:
+    """Raises DataError unless each completion has a reference, a text that is not empty.
+
+    Args:
+        name: of the reward, for the message.
+        completions: n completions.
+        reference: their n references.
+    """
+    check_lengths(completions, reference)
+    for index, text in enumerate(reference):
+        if not isinstance(text, str) or not text.strip():
+            raise DataError(
+                f"{name}: reference {index} is {'empty' if isinstance(text, str) else 'not text'}; "
+                "leave out studies without a report before training"
+            )
 
 
 def texts_of(completions: Iterable[Completion]) -> list[str]:

@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from mrg_r1.completion import parse
-from mrg_r1.errors import ConfigError, DataError
-from mrg_r1.findings import Labels
+from mrg_r1.errors import ConfigError
+from mrg_r1.findings import DISEASES, Status
 from mrg_r1.labelers import Labeler
 from mrg_r1.labelers.cached import CachedLabeler
 from mrg_r1.metrics.arrays import Floats
-from mrg_r1.metrics.cosine import ccs, mccs, signed
-from mrg_r1.rewards import Completion, check_lengths, texts_of
+from mrg_r1.metrics.cosine import ccs, entries, expected_ccs, mccs, vectors
+from mrg_r1.rewards import Completion, check_references, reports_of
+from mrg_r1.rewards.rarity import Rarity
+from mrg_r1.rewards.soft import probabilities_of
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,12 @@ class MccsReward:
         uncertain: value of an uncertain finding in eq. 3, in [-1, 1]; 1 in the paper, which pays
             hedging as much as asserting. The cosine ignores scale: a lower value shows only
             beside findings that are certain.
+        rarity: weights of `rarity_weights`, by which entries of eq. 3 are multiplied; none in the
+            paper, where a finding that every report denies counts as much as one that decides.
+        soft: whether the labeler's probabilities of a report replace its labels (the reference
+            keeps its labels); not in the paper, where a word that moves a finding from 45 to
+            55 % earns all and one that moves it from 5 to 45 % nothing. The labeler must be a
+            `ProbabilisticLabeler`.
         prefill: what the chat template already wrote of each completion (some open `<think>`).
     """
 
@@ -46,6 +53,8 @@ class MccsReward:
     negative_weight: float = 1.0
     uncertain: float = 1.0
     prefill: str = ""
+    rarity: Rarity | None = None
+    soft: bool = False
     _cached: CachedLabeler = field(init=False, repr=False, compare=False)
 
     __name__ = "mccs"
@@ -59,6 +68,10 @@ class MccsReward:
             value = getattr(self, name)
             if not low <= value <= 1:
                 raise ConfigError(f"mccs: {name} is {value}; use a number in [{low}, 1]")
+        if self.rarity is not None and len(self.rarity) != len(DISEASES):
+            raise ConfigError(f"mccs: rarity has {len(self.rarity)} rows; use rarity_weights")
+        if self.soft:
+            probabilities_of(self.labeler)
         if self.margin < 0:
             warnings.warn(
                 f"mccs: margin {self.margin} is below 0, so a report that says nothing of any "
@@ -81,28 +94,34 @@ class MccsReward:
             DataError: a reference is empty or not text (with its index), or the references are
                 not as many as the completions.
         """
-        check_lengths(completions, reference)
-        _check_references(reference)
-        reports = [parse(text, prefill=self.prefill).report for text in texts_of(completions)]
+        check_references(self.__name__, completions, reference)
+        reports = reports_of(completions, self.prefill)
         labels = self._cached.label([*reference, *reports])  # one batch for the labeler
-        expected = self._vectors(labels[: len(reference)])  # (n, 13)
-        generated = self._vectors(labels[len(reference) :])  # (n, 13)
+        entry = self._entries()
+        expected = vectors(labels[: len(reference)], entry)  # (n, 13)
+        generated = vectors(labels[len(reference) :], entry)  # (n, 13)
         blank = ~expected.any(axis=1)  # (n,)
         if log_metric := columns.get("log_metric"):
             log_metric("mccs/blank_reference", float(blank.mean()))
         silent = blank & ~generated.any(axis=1)
-        cosine = np.where(silent, self.both_empty, ccs(generated, expected))
+        cosine = self._soft(reports, entry, expected) if self.soft else ccs(generated, expected)
+        cosine = np.where(silent, self.both_empty, cosine)
         written = np.array([report != "" for report in reports])
         return np.where(written, mccs(cosine, self.margin), 0.0).tolist()
 
-    def _vectors(self, labels: Sequence[Labels]) -> Floats:
-        return signed(labels, uncertain=self.uncertain, negative_weight=self.negative_weight)
+    def _entries(self) -> Floats:
+        """Eq. 3 by finding and status, (13, 4)."""
+        entry = entries(uncertain=self.uncertain, negative_weight=self.negative_weight)
+        if self.rarity is not None:
+            weights = np.array(self.rarity)  # (13, 2)
+            entry[:, [Status.POSITIVE, Status.UNCERTAIN]] *= weights[:, :1]
+            entry[:, Status.NEGATIVE] *= weights[:, 1]
+        return entry
 
-
-def _check_references(reference: Sequence[Any]) -> None:
-    for index, text in enumerate(reference):
-        if not isinstance(text, str) or not text.strip():
-            raise DataError(
-                f"mccs: reference {index} is {'empty' if isinstance(text, str) else 'not text'}; "
-                "leave out studies without a report before training"
-            )
+    def _soft(self, reports: Sequence[str], entry: Floats, expected: Floats) -> Floats:
+        """Cosines (n,) of what the labeler thinks probable, each distinct report read once."""
+        distinct = list(dict.fromkeys(reports))
+        read = probabilities_of(self.labeler)(distinct) if distinct else np.zeros((0, 14, 4))
+        rows = {report: row for row, report in enumerate(distinct)}
+        chosen = read[[rows[report] for report in reports], : len(DISEASES)]  # (n, 13, 4)
+        return expected_ccs(chosen, entry, expected)
