@@ -101,11 +101,12 @@ def _write_mentions(
     for (line, row), report in zip(chunk, reports, strict=True):
         place = {"line": line} | ({"id": row["id"]} if "id" in row else {})
         for mention in labeler.mentions(report):
-            document = place | _evidence(mention, report)
+            document = place | mention_document(mention, report)
             file.write(json.dumps(document, ensure_ascii=False) + "\n")
 
 
-def _evidence(mention: Mention, report: str) -> dict[str, Any]:
+def mention_document(mention: Mention, report: str) -> dict[str, Any]:
+    """A mention in this report as the evidence file writes it."""
     return {
         "finding": mention.finding.value,
         "status": mention.status.name.lower(),

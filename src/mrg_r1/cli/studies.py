@@ -1,4 +1,4 @@
-"""`mrg-r1 data` and `mrg-r1 label`: studies and reports, before any training."""
+"""`mrg-r1 data`: what is in a data set, before any training."""
 
 from __future__ import annotations
 
@@ -144,42 +144,3 @@ def _show(summary: dict[str, Any]) -> None:
         first = ", ".join(left["ids"][:_SHOWN])
         table.add_row(Text(left["reason"]), f"{len(left['ids']):,}", Text(first))
     screen.print(table)
-
-
-@app.command(epilog="Example: mrg-r1 label reports.csv --evidence mentions.jsonl -o labels.csv")
-def label(
-    file: Annotated[Path, typer.Argument(metavar="FILE", help="CSV or JSON lines, plain or .gz.")],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The CSV file to write.")],
-    column: Annotated[str, typer.Option(help="The column that holds the report.")] = "report",
-    labeler: Annotated[Literal["rules"], typer.Option(help="Who reads the reports.")] = "rules",
-    preset: Annotated[
-        Literal["chexbert", "chexpert"],
-        typer.Option(help="Whose conventions to follow where published labelers differ."),
-    ] = "chexbert",
-    evidence: Annotated[
-        Path | None, typer.Option(help="Also write each mention as a line of JSON.")
-    ] = None,
-    overwrite_labels: Annotated[
-        bool, typer.Option("--overwrite-labels", help="Replace label columns that are there.")
-    ] = False,
-) -> None:
-    """Labels the reports of a file.
-
-    Writes its rows again with 14 columns named as the findings; codes are empty (blank), 1, 0
-    and -1 (uncertain). A row without a report gets no labels, and is counted.
-    """
-    from mrg_r1.label import label_file
-    from mrg_r1.labelers.rules import RulesLabeler
-
-    with counting("labelling reports") as advance:
-        done = label_file(
-            file,
-            out,
-            RulesLabeler(preset),
-            column=column,
-            evidence=evidence,
-            overwrite=overwrite_labels,
-            on_rows=advance,
-        )
-    empty = f", {done.empty:,} of them without a report and so without labels" if done.empty else ""
-    note(f"{out}: {done.rows:,} rows{empty}")
