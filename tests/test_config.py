@@ -127,6 +127,21 @@ def test_mistakes(minimal: str, override: str, message: str) -> None:
     assert message in complaint(minimal, override)
 
 
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (["reward.rarity_cap=1"], "reward.rarity_cap: 1 is not 0 (off) or above 1"),
+        (["reward.f1_share=2"], "reward.f1_share: 2 is not in [0, 1]"),
+        (["reward.length_penalty=-1"], "reward.length_penalty: -1 is not 0 or more"),
+        (["reward.kind=nlg"], "reward.kind: 'nlg' is not one of mccs, ce-f1, overlap"),
+        (["reward.kind=ce-f1", "reward.f1_share=0.5"], "reward.f1_share: an option of mccs"),
+        (["reward.soft=true"], "reward.soft: rules give no probabilities"),
+    ],
+)
+def test_options_of_rewards_that_cannot_be(minimal: str, changes: list[str], message: str) -> None:
+    assert message in complaint(minimal, *changes)
+
+
 def test_rewards_cannot_all_be_switched_off(minimal: str) -> None:
     assert "clinical_weight and format_weight are both 0" in complaint(
         minimal, "reward.clinical_weight=0", "reward.format_weight=0"

@@ -21,13 +21,11 @@ from mrg_r1.config import (
     DataRecipe,
     PolicyRecipe,
     Recipe,
-    RewardRecipe,
     load_recipe,
     recipe_names,
 )
 from mrg_r1.data import phantom
 from mrg_r1.errors import ConfigError, DataError, MissingExtra
-from mrg_r1.labelers.rules import RulesLabeler
 from mrg_r1.policy.load import load_policy
 from mrg_r1.policy.settings import LoraSettings
 from mrg_r1.records import (
@@ -41,7 +39,7 @@ from mrg_r1.records import (
     write_json,
 )
 from mrg_r1.run import to_json
-from mrg_r1.train import describe, make_rewards
+from mrg_r1.train import describe
 from mrg_r1.train import train as verb
 from mrg_r1.trainers.callbacks import WHOLE
 from tiny_runs import (
@@ -383,15 +381,3 @@ def test_a_description_checks_the_data_that_is_there(tmp_path: Path) -> None:
     wrong = replace(recipe, srl={"num_generation": 4})
     with pytest.raises(ConfigError, match="did you mean 'num_generations'"):
         describe(wrong)
-
-
-def test_rewards_without_weight_are_left_out() -> None:
-    labeler = RulesLabeler()
-    both = make_rewards(RewardRecipe(), labeler)
-    assert [(reward.__name__, weight) for reward, weight in both] == [
-        ("mccs", 0.75),
-        ("format", 0.25),
-    ]
-    clinical = make_rewards(RewardRecipe(format_weight=0, margin=0.1, uncertain=0.5), labeler)
-    ((reward, weight),) = clinical
-    assert (reward.margin, reward.uncertain, weight) == (0.1, 0.5, 0.75)

@@ -80,12 +80,23 @@ class LabelerRecipe:
 class RewardRecipe:
     """The reward; the defaults are the paper's, the margin is ours (left open there)."""
 
+    # What the clinical weight goes to: rows of Table II ("overlap" is its NLG row).
+    kind: Literal["mccs", "ce-f1", "overlap"] = "mccs"
     margin: float = 0.3
     both_empty: float = 0.0
     negative_weight: float = 1.0
     uncertain: float = 1.0
+    # Beyond the paper, of mccs, each off at 0 or false: the largest weight of a rare finding,
+    # probabilities instead of labels, and F1's share of the clinical weight.
+    rarity_cap: float = 0.0
+    soft: bool = False
+    f1_share: float = 0.0
     clinical_weight: float = 0.75
     format_weight: float = 0.25
+    # Weights of penalties in [-1, 0]; none in the paper.
+    repetition_penalty: float = 0.0
+    contradiction_penalty: float = 0.0
+    length_penalty: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -291,8 +302,13 @@ _RULES: dict[str, _Rule] = {
     "reward.both_empty": _SHARE,
     "reward.negative_weight": _SHARE,
     "reward.uncertain": (lambda value: -1 <= value <= 1, "in [-1, 1]"),
+    "reward.rarity_cap": (lambda value: value == 0 or value > 1, "0 (off) or above 1"),
+    "reward.f1_share": _SHARE,
     "reward.clinical_weight": _NATURAL,
     "reward.format_weight": _NATURAL,
+    "reward.repetition_penalty": _NATURAL,
+    "reward.contradiction_penalty": _NATURAL,
+    "reward.length_penalty": _NATURAL,
     "evaluation.resamples": _POSITIVE,
     "evaluation.decoding.max_new_tokens": _POSITIVE,
     "evaluation.decoding.temperature": _NATURAL,
@@ -317,9 +333,27 @@ def _contradictions(recipe: Recipe) -> list[str]:
         problems.append(f"data.root: where is {data.source}? add --set data.root=FOLDER")
     if data.source == "phantom" and not (data.train and data.test):
         problems.append("data: say how many studies to draw: data.train and data.test")
+    return (
+        problems
+        + _reward_contradictions(reward, recipe.labeler)
+        + (_labeler_contradictions(recipe.labeler))
+    )
+
+
+def _reward_contradictions(reward: RewardRecipe, labeler: LabelerRecipe) -> list[str]:
+    """Nothing to be rewarded for, and options that would change nothing."""
+    problems: list[str] = []
     if not reward.clinical_weight + reward.format_weight:
         problems.append("reward: clinical_weight and format_weight are both 0")
-    return problems + _labeler_contradictions(recipe.labeler)
+    if reward.kind != "mccs":
+        problems += [
+            f"reward.{key}: an option of mccs; leave it out with kind = '{reward.kind}'"
+            for key in ("rarity_cap", "soft", "f1_share")
+            if getattr(reward, key)
+        ]
+    if reward.soft and labeler.name == "rules":
+        problems.append("reward.soft: rules give no probabilities; use labeler.name = 'chexbert'")
+    return problems
 
 
 def _labeler_contradictions(labeler: LabelerRecipe) -> list[str]:

@@ -23,22 +23,17 @@ from trl.trainer.grpo_trainer import GRPOTrainer, RewardFunc
 from trl.trainer.sft_trainer import SFTTrainer
 
 from mrg_r1.audit import write_audit
-from mrg_r1.config import LabelerRecipe, PolicyRecipe, Recipe, RewardRecipe
+from mrg_r1.config import LabelerRecipe, PolicyRecipe, Recipe
 from mrg_r1.data.images import check_images
 from mrg_r1.data.study import Sample
 from mrg_r1.evaluate import evaluate, readings, table
 from mrg_r1.labelers import Labeler
-from mrg_r1.labelers.cached import CachedLabeler
-from mrg_r1.labelers.make import make_labeler
-from mrg_r1.labelers.rules import RulesLabeler
 from mrg_r1.policy.load import Policy, load_policy, policy_folder
 from mrg_r1.policy.lora import lora_config
 from mrg_r1.policy.tiny import build_tiny
 from mrg_r1.policy.writing import write_reports
+from mrg_r1.recipe_rewards import make_rewards, reward_weights, the_labeler
 from mrg_r1.records import Prediction, read_jsonl, write_jsonl
-from mrg_r1.rewards import Reward
-from mrg_r1.rewards.format import FormatReward
-from mrg_r1.rewards.mccs import MccsReward
 from mrg_r1.run import Run, changed_versions, open_run
 from mrg_r1.trainers.callbacks import CompletionLog, Reporter, RunRecorder
 from mrg_r1.trainers.faults import faults_named
@@ -57,12 +52,9 @@ from mrg_r1.trainers.splits import load_samples, read_studies, split_samples
 from mrg_r1.trainers.stage import finished_checkpoint, run_stage
 from mrg_r1.trainers.warmup import warm_up
 
-WeightedReward = tuple[Reward, float]
-
 _SHOWN = {
     "reward": "reward",
-    "rewards/mccs/mean": "mccs",
-    "rewards/format/mean": "format",
+    **{f"rewards/{name}/mean": name for name in ("mccs", "ce_f1", "overlap", "format")},
     "completions/mean_length": "length",
 }
 """Figures of SRL shown while it runs."""
@@ -143,44 +135,12 @@ def describe(recipe: Recipe) -> list[str]:
     if policy.lora:
         lines.append(f"LoRA: rank {policy.lora.rank}, alpha {policy.lora.alpha}")
     lines.append(f"labeler: {_labeler(recipe.labeler)}")
-    rewards = make_rewards(recipe.reward, RulesLabeler())  # only to name them
-    lines.append("reward: " + ", ".join(f"{weight} {r.__name__}" for r, weight in rewards))
+    weights = reward_weights(recipe.reward)
+    lines.append("reward: " + ", ".join(f"{weight:g} {name}" for name, weight in weights.items()))
     lines.append(f"supervised start: {_options(recipe.sft) if recipe.sft else 'none'}")
     lines.append(f"SRL: {_options(recipe.srl)}")
     lines.append(f"prompt: {policy.instruction}")
     return lines
-
-
-def the_labeler(labeler: LabelerRecipe) -> Labeler:
-    """The labeler of targets, rewards and evaluation, which labels each text once for all.
-
-    Raises:
-        ConfigError, DataError, MissingExtra: it cannot be had.
-    """
-    made = make_labeler(
-        labeler.name,
-        preset=labeler.preset,
-        weights=labeler.weights,
-        vocabulary=labeler.vocabulary,
-        device=labeler.device,
-    )
-    return CachedLabeler(made)
-
-
-def make_rewards(reward: RewardRecipe, labeler: Labeler) -> list[WeightedReward]:
-    """The rewards with their weights, those with weight 0 left out."""
-    clinical = MccsReward(
-        labeler,
-        margin=reward.margin,
-        both_empty=reward.both_empty,
-        negative_weight=reward.negative_weight,
-        uncertain=reward.uncertain,
-    )
-    weighted: list[WeightedReward] = [
-        (clinical, reward.clinical_weight),
-        (FormatReward(), reward.format_weight),
-    ]
-    return [(function, weight) for function, weight in weighted if weight]
 
 
 def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labeler: Labeler) -> Path:
@@ -241,7 +201,8 @@ def explore(
 ) -> Path:
     """GRPO (eqs. 1 and 2) from `start`; returns the last checkpoint."""
     loaded = _load(recipe.policy, start, trainable=True)
-    rewards = make_rewards(recipe.reward, labeler)
+    references = [sample.reference for sample in samples]
+    rewards = make_rewards(recipe.reward, labeler, references)
     weights = [weight for _, weight in rewards]
     config = grpo_config(recipe.srl, run.checkpoints("srl"), recipe.seed, reward_weights=weights)
     forbid(config, loaded.forbidden_tokens())
@@ -298,7 +259,7 @@ def conclude(
         seed=recipe.seed,
     )
     evaluation.write(run.evaluation)
-    rewards = make_rewards(recipe.reward, labeler)
+    rewards = make_rewards(recipe.reward, labeler, train_references)
     write_jsonl(run.readings, readings(systems, labeler, rewards=rewards))
     console.print(table(evaluation))
     write_audit(run.root)

@@ -1,0 +1,100 @@
+"""The labeler of a recipe, and its rewards with their weights."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from mrg_r1.config import LabelerRecipe, RewardRecipe
+from mrg_r1.findings import DISEASES, FINDINGS
+from mrg_r1.labelers import Labeler
+from mrg_r1.labelers.cached import CachedLabeler
+from mrg_r1.labelers.make import make_labeler
+from mrg_r1.rewards import Reward, WeightedReward
+from mrg_r1.rewards.ce_f1 import CeF1Reward
+from mrg_r1.rewards.format import FormatReward
+from mrg_r1.rewards.mccs import MccsReward
+from mrg_r1.rewards.overlap import OverlapReward
+from mrg_r1.rewards.penalties import ContradictionPenalty, LengthPenalty, RepetitionPenalty
+from mrg_r1.rewards.rarity import rarity_weights
+
+
+def the_labeler(labeler: LabelerRecipe) -> Labeler:
+    """The labeler of targets, rewards and evaluation, which labels each text once for all.
+
+    Raises:
+        ConfigError, DataError, MissingExtra: it cannot be had.
+    """
+    made = make_labeler(
+        labeler.name,
+        preset=labeler.preset,
+        weights=labeler.weights,
+        vocabulary=labeler.vocabulary,
+        device=labeler.device,
+    )
+    return CachedLabeler(made)
+
+
+def reward_weights(reward: RewardRecipe) -> dict[str, float]:
+    """The weight of each reward by its name, those with weight 0 left out.
+
+    A blend with F1 is two rewards that share the clinical weight: the trainer adds them up, and
+    the log shows each.
+    """
+    weights = {
+        "ce_f1": reward.clinical_weight * reward.f1_share,
+        # Last of its name: with kind ce-f1 nothing is shared.
+        reward.kind.replace("-", "_"): reward.clinical_weight * (1 - reward.f1_share),
+        "format": reward.format_weight,
+        "repetition": reward.repetition_penalty,
+        "contradiction": reward.contradiction_penalty,
+        "length": reward.length_penalty,
+    }
+    return {name: weight for name, weight in weights.items() if weight}
+
+
+def make_rewards(
+    reward: RewardRecipe, labeler: Labeler, references: Sequence[str]
+) -> list[WeightedReward]:
+    """The rewards with their weights, those with weight 0 left out.
+
+    Args:
+        reward: which, and their options.
+        labeler: of every reward that reads findings.
+        references: of the training samples, for frequencies of words and of findings.
+
+    Raises:
+        ConfigError: an option that this labeler, or these references, cannot carry out.
+    """
+    make: dict[str, Callable[[], Reward]] = {
+        "mccs": lambda: _mccs(reward, labeler, references),
+        "ce_f1": lambda: _ce_f1(reward, labeler),
+        "overlap": lambda: OverlapReward.of(references),
+        "format": FormatReward,
+        "repetition": RepetitionPenalty,
+        "contradiction": lambda: ContradictionPenalty(labeler),
+        "length": LengthPenalty,
+    }
+    return [(make[name](), weight) for name, weight in reward_weights(reward).items()]
+
+
+def _mccs(reward: RewardRecipe, labeler: Labeler, references: Sequence[str]) -> MccsReward:
+    cap = reward.rarity_cap
+    return MccsReward(
+        labeler,
+        margin=reward.margin,
+        both_empty=reward.both_empty,
+        negative_weight=reward.negative_weight,
+        uncertain=reward.uncertain,
+        rarity=rarity_weights(labeler.label(references), cap) if cap else None,
+        soft=reward.soft,
+    )
+
+
+def _ce_f1(reward: RewardRecipe, labeler: Labeler) -> CeF1Reward:
+    """The paper's over 14 findings; beside MCCS, over the 13 that MCCS reads."""
+    return CeF1Reward(
+        labeler,
+        labels=len(FINDINGS if reward.kind == "ce-f1" else DISEASES),
+        uncertain="positive" if reward.uncertain > 0 else "negative",
+        both_empty=reward.both_empty,
+    )

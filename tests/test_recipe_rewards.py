@@ -1,0 +1,76 @@
+from typing import Any
+
+import pytest
+
+from mrg_r1.completion import render
+from mrg_r1.config import RewardRecipe
+from mrg_r1.errors import ConfigError
+from mrg_r1.labelers.rules import RulesLabeler
+from mrg_r1.recipe_rewards import make_rewards, reward_weights
+from mrg_r1.rewards.ce_f1 import CeF1Reward
+from mrg_r1.rewards.mccs import MccsReward
+
+REFERENCES = [
+    "Cardiomegaly. No pleural effusion or pneumothorax.",
+    "Heart size is normal. No pneumothorax.",
+    "Small left pleural effusion. No pneumothorax.",
+]
+
+# The rows of Table II that are rewards, and options beyond the paper.
+RECIPES: dict[str, tuple[dict[str, Any], dict[str, float]]] = {
+    "the paper's": ({}, {"mccs": 0.75, "format": 0.25}),
+    "MCCS alone": ({"clinical_weight": 1.0, "format_weight": 0.0}, {"mccs": 1.0}),
+    "format only": ({"clinical_weight": 0.0, "format_weight": 1.0}, {"format": 1.0}),
+    "CE-F1 alone": (
+        {"kind": "ce-f1", "clinical_weight": 1.0, "format_weight": 0.0},
+        {"ce_f1": 1.0},
+    ),
+    "CE-F1 and format": ({"kind": "ce-f1"}, {"ce_f1": 0.75, "format": 0.25}),
+    "NLG": ({"kind": "overlap", "clinical_weight": 1.0, "format_weight": 0.0}, {"overlap": 1.0}),
+    "a blend": ({"f1_share": 0.2}, {"ce_f1": 0.15, "mccs": 0.6, "format": 0.25}),
+    "penalties": (
+        {"repetition_penalty": 0.1, "contradiction_penalty": 0.2, "length_penalty": 0.3},
+        {"mccs": 0.75, "format": 0.25, "repetition": 0.1, "contradiction": 0.2, "length": 0.3},
+    ),
+}
+
+
+@pytest.mark.parametrize(("options", "weights"), RECIPES.values(), ids=RECIPES)
+def test_each_reward_has_its_weight_and_name(
+    options: dict[str, Any], weights: dict[str, float]
+) -> None:
+    recipe = RewardRecipe(**options)
+    assert reward_weights(recipe) == pytest.approx(weights)
+    made = make_rewards(recipe, RulesLabeler(), REFERENCES)
+    assert {reward.__name__: weight for reward, weight in made} == pytest.approx(weights)
+    for reward, _ in made:
+        honest, silent = reward([render("a", REFERENCES[0]), ""], reference=REFERENCES[:1] * 2)
+        assert honest > silent or reward.__name__ in ("repetition", "contradiction")
+
+
+def test_options_reach_their_reward() -> None:
+    recipe = RewardRecipe(
+        margin=0.1, both_empty=0.9, negative_weight=0.4, uncertain=-0.5, rarity_cap=3, f1_share=0.5
+    )
+    (f1, _), (mccs, _), _ = make_rewards(recipe, RulesLabeler(), REFERENCES)
+    assert isinstance(mccs, MccsReward)
+    assert (mccs.margin, mccs.both_empty, mccs.negative_weight) == (0.1, 0.9, 0.4)
+    assert mccs.uncertain == -0.5
+    assert mccs.rarity
+    assert isinstance(f1, CeF1Reward)
+    assert (f1.labels, f1.uncertain, f1.both_empty) == (13, "negative", 0.9)
+    ((alone, _),) = make_rewards(
+        RewardRecipe(kind="ce-f1", format_weight=0), RulesLabeler(), REFERENCES
+    )
+    assert isinstance(alone, CeF1Reward)
+    assert (alone.labels, alone.uncertain) == (14, "positive")
+
+
+def test_soft_needs_a_labeler_with_probabilities() -> None:
+    with pytest.raises(ConfigError, match="no probabilities"):
+        make_rewards(RewardRecipe(soft=True), RulesLabeler(), REFERENCES)
+
+
+def test_what_has_no_weight_is_not_made() -> None:
+    recipe = RewardRecipe(clinical_weight=0, soft=True, rarity_cap=3)
+    assert [reward.__name__ for reward, _ in make_rewards(recipe, RulesLabeler(), [])] == ["format"]
