@@ -13,11 +13,13 @@ from typing import NamedTuple
 
 import pytest
 import typer
+from rich.progress import Progress
 
 import mrg_r1
 from audit_run import write_run
 from mrg_r1 import doctor, label
 from mrg_r1.cli import app, main
+from mrg_r1.cli.app import Rate
 from mrg_r1.config import load_recipe, recipe_names
 from mrg_r1.data import phantom, table
 from mrg_r1.policy.settings import TinyConfig
@@ -195,6 +197,16 @@ def test_label_says_how_many_rows_had_no_report(run: Run, tmp_path: Path) -> Non
     )
     with open(out, newline="") as file:
         assert [row["Edema"] for row in csv.DictReader(file)] == ["0", ""]
+
+
+def test_progress_tells_the_rate() -> None:
+    seconds = iter(range(10))
+    progress = Progress(Rate(), get_time=lambda: float(next(seconds)))
+    task = progress.tasks[progress.add_task("labelling")]
+    assert Rate().render(task).plain == ""
+    for _ in range(2):
+        progress.update(task.id, advance=1500)
+    assert Rate().render(task).plain == "1,500/s"
 
 
 def predictions(path: Path, reports: list[str]) -> Path:

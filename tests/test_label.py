@@ -1,6 +1,8 @@
 import csv
 import gzip
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -186,3 +188,41 @@ def test_codes_are_read_back_as_the_statuses_they_were(tmp_path: Path) -> None:
     assert [Labels.from_csv(row) for row in rows] == LABELER.label(reports)
     assert rows[0][Finding.PNEUMONIA.value] == "-1"
     assert Labels.from_csv(rows[0])[Finding.PNEUMONIA] is Status.UNCERTAIN
+
+
+PEAK = """
+import sys
+from pathlib import Path
+from mrg_r1.label import label_file
+from mrg_r1.labelers.rules import RulesLabeler
+source, out, evidence = map(Path, sys.argv[1:])
+label_file(source, out, RulesLabeler(), evidence=evidence)
+status = Path("/proc/self/status").read_text()
+print(next(line.split()[1] for line in status.splitlines() if line.startswith("VmHWM")))
+"""
+
+
+def peak_megabytes(source: Path) -> float:
+    """Peak memory of a process that labels a file, with evidence."""
+    folder = source.parent
+    words = [sys.executable, "-c", PEAK, source, folder / "out.csv", folder / "evidence.jsonl"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    return int(done.stdout) / 1024
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_more_rows_take_no_more_memory(tmp_path: Path, kind: str) -> None:
+    def of_rows(count: int) -> float:
+        reports = (f"No edema in study {n}." for n in range(count))
+        lines = (
+            [f"{n},{r}" for n, r in enumerate(reports)]
+            if kind == "csv"
+            else [json.dumps({"id": n, "report": r}) for n, r in enumerate(reports)]
+        )
+        header = ["id,report"] if kind == "csv" else []
+        return peak_megabytes(csv_file(tmp_path / f"{count}.{kind}", "\n".join(header + lines)))
+
+    # Rows kept in memory would add 20 MB.
+    assert of_rows(40_000) - of_rows(2_000) < 4

@@ -10,7 +10,16 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
 
 from mrg_r1 import __version__
 from mrg_r1.errors import MissingExtra
@@ -61,10 +70,18 @@ def busy(title: str) -> AbstractContextManager[object]:
     return notes.status(title) if notes.is_terminal else nullcontext()
 
 
+class Rate(ProgressColumn):
+    """How many are done a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate of late; nothing before two steps are done."""
+        return Text(f"{task.speed:,.0f}/s" if task.speed else "")
+
+
 @contextmanager
 def counting(title: str, total: int | None = None) -> Generator[Callable[[int], None]]:
-    """A progress bar on a terminal, which is told how many more are done."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    """A progress bar with its rate on a terminal, which is told how many more are done."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
     with Progress(
         *columns,
         TimeRemainingColumn(),
