@@ -126,7 +126,6 @@ def train_among(rank: int, port: int, recipe: Recipe, root: Path) -> None:
         "WORLD_SIZE": "2",
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
-        "ACCELERATE_USE_CPU": "true",
     }
     train(recipe, root)
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TypeVar
 
+import torch
 from accelerate import PartialState
 from accelerate.utils import gather_object, release_memory
 
@@ -14,27 +16,27 @@ T = TypeVar("T")
 
 def processes() -> int:
     """How many processes train together."""
-    return PartialState().num_processes
+    return _state().num_processes
 
 
 def is_main() -> bool:
     """Whether this process is the one that writes the run folder."""
-    return PartialState().is_main_process
+    return _state().is_main_process
 
 
 def main_first() -> AbstractContextManager[None]:
     """Lets the main process go through the block first, and the others find what it left."""
-    return PartialState().main_process_first()
+    return _state().main_process_first()
 
 
 def wait_for_all() -> None:
     """Returns once every process has come here."""
-    PartialState().wait_for_everyone()
+    _state().wait_for_everyone()
 
 
 def share_of(items: Sequence[T]) -> Sequence[T]:
     """What this process does of work that all do together."""
-    state = PartialState()
+    state = _state()
     return items[state.process_index :: state.num_processes]
 
 
@@ -46,3 +48,10 @@ def gathered(mine: list[T]) -> list[T]:
 def free_memory() -> None:
     """Frees what a trainer that is gone still holds, on the accelerator too."""
     release_memory()
+
+
+def _state() -> PartialState:
+    if not torch.accelerator.is_available():
+        # Else a launcher's processes would not find one another, and each think it is alone.
+        os.environ["ACCELERATE_USE_CPU"] = "true"
+    return PartialState()
