@@ -11,7 +11,7 @@ from mrg_r1.findings import Labels
 class Labeler(Protocol):
     """Anything that reads the 14 findings in reports.
 
-    `identity` names the labeler and its version in every signature ('rules@0.1'); two labelers
+    `identity` names the labeler and its version in every signature ('rules@0.2'); two labelers
     that can disagree on a report have different identities.
     """
 

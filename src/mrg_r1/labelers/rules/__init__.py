@@ -18,7 +18,7 @@ from mrg_r1.labelers.rules.text import fold, sentences, word_spans, words
 
 __all__ = ["Mention", "RulesLabeler"]
 
-VERSION = "0.1"
+VERSION = "0.2"
 """Goes up whenever a phrase, a cue or a rule changes what some report is labelled."""
 
 _STRENGTH = {Status.BLANK: 0, Status.NEGATIVE: 1, Status.UNCERTAIN: 2, Status.POSITIVE: 3}

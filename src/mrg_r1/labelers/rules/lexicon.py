@@ -56,11 +56,13 @@ class Entry:
 class Lexicon:
     """Phrases by their words; `longest` is the most words of a phrase by its first word.
 
+    `openers` are the first words of phrases for findings: a sentence without one says nothing.
     `fresh` and `skip` are single words that matter only after a comma or 'and'.
     """
 
     entries: dict[tuple[str, ...], tuple[Entry, ...]]
     longest: dict[str, int]
+    openers: frozenset[str]
     fresh: frozenset[str]
     skip: frozenset[str]
 
@@ -79,7 +81,14 @@ def lexicon(preset: str) -> Lexicon:
         if entry not in known:
             entries[phrase] = (*known, entry)
         longest[phrase[0]] = max(longest.get(phrase[0], 0), len(phrase))
-    return Lexicon(entries, longest, frozenset(single[Kind.FRESH]), frozenset(single[Kind.SKIP]))
+    openers = {phrase[0] for phrase, known in entries.items() if any(e.finding for e in known)}
+    return Lexicon(
+        entries,
+        longest,
+        frozenset(openers),
+        frozenset(single[Kind.FRESH]),
+        frozenset(single[Kind.SKIP]),
+    )
 
 
 def _phrases(preset: str) -> Iterator[tuple[tuple[str, ...], Entry]]:

@@ -54,6 +54,14 @@ class Event(NamedTuple):
         return self.first, self.last
 
 
+class Judgement(NamedTuple):
+    """The quality of a structure, and the negation or hedge that reaches the quality."""
+
+    quality: Event
+    denial: Span | None = None
+    doubt: Span | None = None
+
+
 _MENTIONS = frozenset(
     {Kind.ABNORMAL, Kind.ONLY_NEGATED, Kind.ONLY_ASSERTED, Kind.NEVER_HEDGED, Kind.HEDGED}
 )
@@ -63,6 +71,7 @@ _QUALITIES = {
     Kind.STABLE: Status.UNCERTAIN,
     Kind.UNSURE: Status.UNCERTAIN,
 }
+_TURNS = (Kind.NEGATION_BEFORE, Kind.HEDGE_BEFORE)
 _FIRM = frozenset({Kind.NEVER_HEDGED, Kind.ONLY_ASSERTED})
 _ANY = (Status.POSITIVE, Status.NEGATIVE, Status.UNCERTAIN)
 _COUNTS = {Kind.ONLY_NEGATED: (Status.NEGATIVE,), Kind.ONLY_ASSERTED: (Status.POSITIVE,)}
@@ -70,9 +79,9 @@ _COUNTS = {Kind.ONLY_NEGATED: (Status.NEGATIVE,), Kind.ONLY_ASSERTED: (Status.PO
 
 def read(words: tuple[str, ...], lexicon: Lexicon) -> list[Reading]:
     """The readings of one sentence, in the order of its words."""
-    events = _merged(_events(words, lexicon))
-    if not any(entry.finding for event in events for entry in event.entries):
+    if lexicon.openers.isdisjoint(words):
         return []
+    events = _merged(_events(words, lexicon))
     scope = _Scope(words, events, lexicon)
     for index in range(len(events)):
         scope.visit(index)
@@ -113,7 +122,7 @@ def _merged(events: list[Event]) -> list[Event]:
             event.kind in _QUALITIES
             and linked
             and linked[0].kind in _QUALITIES
-            and event.first - linked[0].last <= 1
+            and event.first - linked[0].last <= 2
         ):
             left = linked[0]
             del merged[-2 if merged[-1] is not left else -1 :]
@@ -131,7 +140,8 @@ class _Scope:
 
     Attributes:
         readings: what was read so far.
-        reachable: those a cue behind them may still deny or hedge.
+        reachable: the mentions a cue behind them may still deny or hedge.
+        judged: the enlarged structures such a cue reaches where no mention stands nearer.
         denial: the negation in force.
         doubt: the hedge in force.
         used: whether the cue in force has met a mention.
@@ -140,7 +150,7 @@ class _Scope:
         described: whether the last mention was called small, old or the like, so that a comma
             completes it.
         alternative: an 'or' between the last mention and the next.
-        attribute: the quality before a list of structures, as in 'normal heart and mediastinum'.
+        attribute: what judges a list of structures behind it, as in 'normal heart and mediastinum'.
         predicate: the quality a structure found after itself.
     """
 
@@ -148,31 +158,38 @@ class _Scope:
         self.words, self.events, self.lexicon = words, events, lexicon
         self.readings: list[Reading] = []
         self.reachable: list[Reading] = []
+        self.judged: list[Reading] = []
         self.denial: Span | None = None
         self.doubt: Span | None = None
         self.used = self.separated = self.closed = self.described = False
         self.alternative: Span | None = None
-        self.attribute: Event | None = None
+        self.attribute: Judgement | None = None
         self.predicate: Event | None = None
         self._look_ahead()
 
     def _look_ahead(self) -> None:
-        """For each event: the quality that follows in its clause, and whether an 'or' does."""
-        self.quality: list[Event | None] = []
+        """For each event: the judgement that follows in its clause, and whether an 'or' does."""
+        self.judgement: list[Judgement | None] = []
         self.or_follows: list[bool] = []
-        quality, or_follows = None, False
+        judgement, same_clause, or_follows = None, False, False
         for event in reversed(self.events):
-            self.quality.append(quality)
+            self.judgement.append(judgement)
             self.or_follows.append(or_follows)
             if event.kind in _QUALITIES:
-                quality = event
+                judgement, same_clause = Judgement(event), True
             elif event.kind is Kind.STOP or event.kind in _MENTIONS:
-                quality = None
+                judgement = None
+            elif event.kind in (Kind.AND, Kind.COMMA):
+                same_clause = False
+            elif judgement is not None and same_clause and event.kind in _TURNS:
+                denial = event.span if event.kind is Kind.NEGATION_BEFORE else None
+                judgement = Judgement(judgement.quality, denial, doubt=event.span)
+                same_clause = False
             if event.kind is Kind.OR:
                 or_follows = True
-            elif event.kind in (Kind.STOP, Kind.VERB, Kind.NEGATION_BEFORE):
+            elif event.kind in (Kind.STOP, Kind.VERB, *_TURNS):
                 or_follows = False
-        self.quality.reverse()
+        self.judgement.reverse()
         self.or_follows.reverse()
 
     def visit(self, index: int) -> None:
@@ -203,6 +220,8 @@ class _Scope:
             case Kind.VERB:
                 self.closed = True
                 self.alternative = None
+            case Kind.ENLARGED:
+                self.used = True
             case _:
                 pass
         if event.kind in _MENTIONS or event.kind in _QUALITIES:
@@ -214,6 +233,7 @@ class _Scope:
         self.used = self.closed = self.separated = False
         self.alternative = None
         self.reachable.clear()
+        self.judged.clear()
 
     def _mention(self, event: Event) -> None:
         new = [
@@ -240,35 +260,52 @@ class _Scope:
             self.reachable += new
 
     def _structure(self, index: int, event: Event) -> None:
-        if self.denial is not None and self.used and self.separated:
+        if self.separated and self.alternative is None:
             self.denial = None
         before = self.events[index - 1] if index else None
-        quality = self.quality[index]
+        ahead = self.judgement[index]
         if before is not None and self._attributive(before, event):
-            quality = self.attribute = before
-        elif quality is None:
-            quality = self.attribute
+            judgement = self.attribute = Judgement(before, self.denial, self.doubt)
+        elif ahead is None:
+            judgement = self.attribute
         else:
-            self.predicate = quality
-        if quality is not None:
-            status = _QUALITIES[quality.kind]
-            self.readings += [
-                Reading(entry.finding, entry.kind, event.span, status, quality.span)
-                for entry in event.entries
-                if entry.finding is not None
-            ]
+            self.predicate = ahead.quality
+            judgement = ahead._replace(doubt=ahead.doubt or (None if self.used else self.doubt))
+        if judgement is not None:
+            self._judge(event, judgement)
+
+    def _judge(self, structure: Event, judgement: Judgement) -> None:
+        """Reads a structure by its quality; only an enlarged one can be denied or hedged."""
+        quality, denial, doubt = judgement
+        new = [
+            Reading(
+                entry.finding, entry.kind, structure.span, _QUALITIES[quality.kind], quality.span
+            )
+            for entry in structure.entries
+            if entry.finding is not None
+        ]
+        self.readings += new
+        if quality.kind is not Kind.ENLARGED:
+            return
+        self.judged += new
+        for reading in new:
+            if denial is not None:
+                reading.deny(denial)
+            elif doubt is not None:
+                reading.hedge(doubt)
 
     def _attributive(self, before: Event, structure: Event) -> bool:
         """Whether the quality just before belongs to this structure: 'normal heart size'."""
-        near = structure.first - before.last <= 3
+        between = self.words[before.last : structure.first]
+        near = len(between) <= (6 if "of" in between[-2:] else 3)
         return before.kind in _QUALITIES and near and before is not self.predicate
 
     def _deny_back(self, event: Event) -> None:
         """'A or B is not seen'; with nothing before it, 'Resolved A' denies what follows."""
-        if not self.reachable:
+        if not (reached := self.reachable or self.judged):
             self._open(denial=event.span)
             return
-        for reading in self.reachable:
+        for reading in reached:
             if reading.status is not Status.NEGATIVE:
                 reading.deny(event.span)
         self._open()
@@ -279,15 +316,16 @@ class _Scope:
             self.used = self.closed = self.separated = False
 
     def _hedge_back(self, event: Event) -> None:
-        if not self.reachable:
+        if not (reached := self.reachable or self.judged):
             self._hedge(event)
             return
-        for reading in self.reachable:
+        for reading in reached:
             reading.hedge(event.span)
         self._open()
 
     def _separate(self, index: int, event: Event) -> None:
         """A comma or 'and' ends a complete clause, and a list that something new interrupts."""
+        self.judged.clear()
         new = self.closed or self._fresh(event.last)
         if self.closed or (self.described and event.kind is Kind.COMMA):
             self.reachable.clear()

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 _BREAK = re.compile(
     r"""
-    (?<!\b[vV]s)(?<!\b[dD]r)(?<!\be\.g)(?<!\bi\.e) \. (?=\s|$)    # a full stop, not 'vs.'
+    (?<!\b[vV][sS])(?<!\b[dD][rR])(?<!\be\.g)(?<!\bi\.e) \. (?=\s|$)  # a full stop, not 'vs.'
     | (?<=[a-z]) \. (?=[A-Z])                                     # a full stop without its space
+    | (?<!\S) \d{1,2} \) (?=\s)                                    # an item of a list in a line
     | [!?;\u2022\u3002\uff01\uff1f\uff1b]
     | [\n\r\u2028\u2029\x0b\x0c\x85] (?=                          # a line that starts afresh
         [ \t]{0,20} (?: [\n\r\-*#+\u2013\u2014\u00b7] | \d{1,2}[.)] | [A-Z][a-z] | [A-Z ]{3,30}: )
@@ -39,7 +40,9 @@ _WORD = re.compile(
     """,
     re.VERBOSE,
 )
-_FOLD = str.maketrans(string.ascii_uppercase + "\u2019\u2013\u2014", string.ascii_lowercase + "',,")
+_FOLD = str.maketrans(
+    string.ascii_uppercase + "\u2019\u2013\u2014()[]", string.ascii_lowercase + "',,,,,,"
+)
 
 
 def sentences(report: str) -> Iterator[tuple[int, int]]:
@@ -67,7 +70,7 @@ def _context(headings: list[re.Match[str]]) -> Iterator[tuple[int, int]]:
 
 
 def fold(report: str) -> str:
-    """The report in lower case with plain quotes and commas for dashes, length unchanged.
+    """The report in lower case, commas for dashes and brackets, as long as it was.
 
     Only ASCII letters change: the lower case of some other letters is two characters long.
     """
