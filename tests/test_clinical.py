@@ -100,7 +100,7 @@ def test_hand_computed_cases(
 def test_every_variant_is_there_once_under_its_signature() -> None:
     found = scores_of(GENERATED, REFERENCE)
     keys = [(s.metric, s.signature) for s in found]
-    assert len(set(keys)) == len(keys) == 3 * 4 * 3 * 2 + 3
+    assert len(set(keys)) == len(keys) == 3 * 4 * 3 * 2 + 6
     first = found[0]
     assert first.signature.startswith(
         "labeler:golden@1|uncertain:positive|labels:14|avg:micro|n:3|v:"
@@ -129,6 +129,34 @@ def test_counts_per_finding() -> None:
     assert (absent.tp, absent.fp, absent.fn, absent.precision, absent.f1) == (0, 0, 0, 0.0, 0.0)
     strict = {s.finding: s for s in finding_scores(GENERATED, REFERENCE, "negative")}
     assert (strict["Edema"].tp, strict["Edema"].fp, strict["Edema"].fn) == (1, 0, 0)
+
+
+# Reference, report, and what of it is wrong; No Finding is not among the 13.
+WRONG = [
+    ({F.EDEMA: S.POSITIVE}, {F.EDEMA: S.NEGATIVE}, (1, 0, 0)),
+    ({F.EDEMA: S.NEGATIVE}, {F.EDEMA: S.POSITIVE}, (1, 0, 0)),
+    ({F.EDEMA: S.POSITIVE}, {}, (0, 1, 0)),
+    ({}, {F.EDEMA: S.POSITIVE}, (0, 0, 1)),
+    ({F.EDEMA: S.NEGATIVE}, {}, (0, 0, 0)),
+    ({}, {F.EDEMA: S.NEGATIVE}, (0, 0, 0)),
+    ({F.EDEMA: S.UNCERTAIN}, {F.EDEMA: S.NEGATIVE}, (0, 0, 0)),
+    ({F.EDEMA: S.POSITIVE}, {F.EDEMA: S.UNCERTAIN}, (0, 0, 0)),
+    ({F.EDEMA: S.UNCERTAIN}, {}, (0, 0, 0)),
+    ({F.NO_FINDING: S.POSITIVE}, {F.FRACTURE: S.POSITIVE}, (0, 0, 1)),
+    ({F.EDEMA: S.POSITIVE, F.FRACTURE: S.POSITIVE}, {F.NO_FINDING: S.POSITIVE}, (0, 2, 0)),
+]
+
+
+@pytest.mark.parametrize(("reference", "report", "expected"), WRONG)
+def test_polarity_errors_and_omissions_are_counted_apart(
+    reference: dict[Finding, Status], report: dict[Finding, Status], expected: tuple[int, int, int]
+) -> None:
+    pair = [Labels.of(report)], [Labels.of(reference)]
+    found = scores_of(*pair)
+    names = ("polarity_errors", "omissions", "inventions")
+    assert tuple(pick(found, name, "labels:13") for name in names) == expected
+    per_finding = [f for f in finding_scores(*pair) if f.finding != "No Finding"]
+    assert tuple(sum(getattr(f, name) for f in per_finding) for name in names) == expected
 
 
 def test_negative_is_never_positive_and_blank_is_not_negative() -> None:
@@ -185,7 +213,7 @@ def plain_ce(
     )
 
 
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=6))
 def test_arrays_equal_the_definitions(pairs: list[tuple[Labels, Labels]]) -> None:
     generated, reference = zip(*pairs, strict=True)
@@ -198,6 +226,38 @@ def test_arrays_equal_the_definitions(pairs: list[tuple[Labels, Labels]]) -> Non
                 assert ce(found, *parts) == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("uncertain", ["positive", "negative"])
+@pytest.mark.parametrize("labels", SETS)
+@pytest.mark.parametrize("average", ["micro", "macro", "weighted", "example"])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_scores_are_those_of_scikit_learn(
+    uncertain: str, labels: int, average: str, seed: int
+) -> None:
+    """precision_recall_fscore_support with zero_division=0; 'example' is its 'samples'.
+
+    Seed 0 has every status everywhere; seed 1 has reports and findings without any positive.
+    """
+    from sklearn.metrics import precision_recall_fscore_support
+
+    rng = np.random.default_rng(seed)
+    share = [0.4, 0.2, 0.2, 0.2] if seed == 0 else [0.9, 0.04, 0.03, 0.03]
+    drawn = rng.choice(4, size=(2, 40, 14), p=share)
+    drawn[..., -1] %= 2
+    if seed == 1:
+        drawn[:, :, [3, 7]] = 0
+        drawn[0, :5] = 0
+    generated, reference = ([Labels.from_classes(row) for row in side] for side in drawn.tolist())
+    columns = [FINDINGS.index(finding) for finding in SETS[labels]]
+    counted = (1, 3) if uncertain == "positive" else (1,)
+    ours, theirs = np.isin(drawn[..., columns], counted).astype(int)
+    expected = precision_recall_fscore_support(
+        theirs, ours, average={"example": "samples"}.get(average, average), zero_division=0
+    )[:3]
+    parts = (f"uncertain:{uncertain}", f"labels:{labels}", f"avg:{average}")
+    assert ce(scores_of(generated, reference), *parts) == pytest.approx(list(expected), abs=1e-12)
+
+
+@settings(deadline=None)
 @given(st.lists(LABELS, min_size=1, max_size=10))
 def test_a_copy_of_the_reference_is_perfect_where_there_is_something_to_find(
     reference: list[Labels],
@@ -220,7 +280,7 @@ def all_subsets(value: Callable[[Labels], float]) -> float:
     )
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(LABELS, min_size=1, max_size=8))
 def test_best_constant_for_f1_is_the_best_there_is(references: list[Labels]) -> None:
     few = [Labels((*row.statuses[:6], *[S.BLANK] * 8)) for row in references]
@@ -231,7 +291,7 @@ def test_best_constant_for_f1_is_the_best_there_is(references: list[Labels]) -> 
     assert f1(best_for_f1(few)) == pytest.approx(all_subsets(f1))
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.lists(LABELS, min_size=1, max_size=8))
 def test_best_constant_for_ccs_is_the_best_there_is(references: list[Labels]) -> None:
     few = [Labels((*row.statuses[:5], *[S.BLANK] * 9)) for row in references]

@@ -86,7 +86,11 @@ class Score:
 
 @dataclass(frozen=True, slots=True)
 class FindingScore:
-    """Counts and rates of one finding over a set of reports."""
+    """Counts and rates of one finding over a set of reports.
+
+    The last three count reports that say the opposite of their reference, leave out what it
+    affirms, or affirm what it leaves out; None in files of older versions.
+    """
 
     finding: str
     tp: int
@@ -95,6 +99,9 @@ class FindingScore:
     precision: float
     recall: float
     f1: float
+    polarity_errors: int | None = None
+    omissions: int | None = None
+    inventions: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

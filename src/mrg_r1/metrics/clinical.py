@@ -35,7 +35,11 @@ _COLUMNS = tuple([FINDINGS.index(finding) for finding in findings] for findings 
 def clinical_measures(
     generated: Sequence[Labels], reference: Sequence[Labels], labeler: str, margin: float = MARGIN
 ) -> tuple[Measure, ...]:
-    """CE in every variant, mean CCS and MCCS, and the number of positive findings per report.
+    """CE in every variant, CCS and MCCS, and findings claimed or wrong in each report on average.
+
+    A polarity error is a finding that one report affirms and the other denies, an omission one
+    that the reference affirms and the report leaves out, an invention the reverse. All are counted
+    over 13 findings; where either side is uncertain it is none of them.
 
     Args:
         generated: labels of the n reports.
@@ -47,6 +51,7 @@ def clinical_measures(
     cosine = ccs(signed(generated), signed(reference))
     rate = positives(generated, "positive")[:, : len(DISEASES)].sum(axis=1, dtype=np.float64)
     thirteen = Signature(labeler=labeler, uncertain="positive", labels=len(DISEASES), n=n)
+    certain = Signature(labeler=labeler, labels=len(DISEASES), n=n)
     shaped = Signature(
         labeler=labeler, uncertain="positive", labels=len(DISEASES), margin=margin, n=n
     )
@@ -55,7 +60,31 @@ def clinical_measures(
         mean("ccs", thirteen, cosine),
         mean("mccs", shaped, mccs(cosine, margin)),
         mean("positive_rate", thirteen, rate),
+        *(mean(name, certain, wrong) for name, wrong in errors(generated, reference).items()),
     )
+
+
+def errors(generated: Sequence[Labels], reference: Sequence[Labels]) -> dict[str, Floats]:
+    """Numbers of polarity errors, omissions and inventions of each of n reports, (n,) each."""
+    found = _errors(generated, reference)
+    return {
+        name: cells[:, : len(DISEASES)].sum(axis=1).astype(np.float64)
+        for name, cells in found.items()
+    }
+
+
+def _errors(
+    generated: Sequence[Labels], reference: Sequence[Labels]
+) -> dict[str, NDArray[np.bool_]]:
+    """Which findings are wrong in which way, (n, 14) each."""
+    ours, theirs = classes_of(generated), classes_of(reference)
+    affirmed, denied = theirs == Status.POSITIVE, theirs == Status.NEGATIVE
+    flipped = affirmed & (ours == Status.NEGATIVE) | denied & (ours == Status.POSITIVE)
+    return {
+        "polarity_errors": flipped,
+        "omissions": affirmed & (ours == Status.BLANK),
+        "inventions": (theirs == Status.BLANK) & (ours == Status.POSITIVE),
+    }
 
 
 def finding_scores(
@@ -63,10 +92,11 @@ def finding_scores(
 ) -> tuple[FindingScore, ...]:
     """Counts and rates of each of the 14 findings."""
     counts = _counts(positives(generated, uncertain), positives(reference, uncertain)).sum(axis=1)
-    table = np.concatenate([counts, rates(*counts)])  # (6, 14)
+    wrong = np.stack([cells.sum(axis=0) for cells in _errors(generated, reference).values()])
+    rows = zip(FINDINGS, counts.T, rates(*counts).T, wrong.T, strict=True)
     return tuple(
-        FindingScore(finding.value, int(tp), int(fp), int(fn), *map(float, ratios))
-        for finding, (tp, fp, fn, *ratios) in zip(FINDINGS, table.T, strict=True)
+        FindingScore(finding.value, *map(int, cells), *map(float, ratios), *map(int, wrongs))
+        for finding, cells, ratios, wrongs in rows
     )
 
 
