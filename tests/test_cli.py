@@ -66,6 +66,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         ("generate",),
         ("evaluate",),
         ("audit",),
+        ("serve-reward",),
         ("doctor",),
         ("recipes",),
     ]
@@ -101,6 +102,7 @@ MISTAKES = {
     "numbers to read": (["data", "table", "--root", "x", "--train", "3"], "leave out numbers"),
     "images and data": (["generate", "p", "x.png", "--split", "val"], "not both"),
     "set without recipe": (["generate", "p", "--set", "seed=1"], "needs --data RECIPE"),
+    "no such port": (["serve-reward", "--port", "0"], "--port': Input should be greater"),
     "line breaks in the mistake": (["train", "a\nb"], "no recipe or file 'a b'"),
 }
 

@@ -91,7 +91,7 @@ def test_the_lock_satisfies_what_the_package_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     pins = lock()
-    for text in [*project["dependencies"], *extras["train"], *extras["dev"]]:
+    for text in [*project["dependencies"], *extras["train"], *extras["serve"], *extras["dev"]]:
         wanted = Requirement(text)
         (pinned,) = pins[canonicalize_name(wanted.name)].specifier
         assert wanted.specifier.contains(pinned.version), text

@@ -1,12 +1,14 @@
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from mrg_r1.completion import render
-from mrg_r1.config import RewardRecipe
-from mrg_r1.errors import ConfigError
+from mrg_r1.config import DataRecipe, Recipe, RewardRecipe, load_recipe
+from mrg_r1.data import phantom
+from mrg_r1.errors import ConfigError, DataError
 from mrg_r1.labelers.rules import RulesLabeler
-from mrg_r1.recipe_rewards import make_rewards, reward_weights
+from mrg_r1.recipe_rewards import make_rewards, reward_weights, training_references
 from mrg_r1.rewards.ce_f1 import CeF1Reward
 from mrg_r1.rewards.mccs import MccsReward
 
@@ -74,3 +76,20 @@ def test_soft_needs_a_labeler_with_probabilities() -> None:
 def test_what_has_no_weight_is_not_made() -> None:
     recipe = RewardRecipe(clinical_weight=0, soft=True, rarity_cap=3)
     assert [reward.__name__ for reward, _ in make_rewards(recipe, RulesLabeler(), [])] == ["format"]
+
+
+def test_training_references_are_what_would_be_drawn(tmp_path: Path) -> None:
+    told = Recipe("x", seed=3, data=DataRecipe(train=4, test=1))
+    phantom.draw(tmp_path, train=4, val=0, test=1, seed=3, size=64)
+    drawn = Recipe("x", data=DataRecipe(root=str(tmp_path)))
+    assert training_references(told) == training_references(drawn)
+    assert len(training_references(told)) == 4
+
+
+def test_no_training_references(tmp_path: Path) -> None:
+    table = tmp_path / "studies.csv"
+    (tmp_path / "a.png").touch()
+    table.write_text("id,image,report,split\na,a.png,clear,test\n")
+    recipe = load_recipe("paper-iu-xray", ["data.source=table", f"data.root={table}"])
+    with pytest.raises(DataError, match="no study of the training split has a findings"):
+        training_references(recipe)

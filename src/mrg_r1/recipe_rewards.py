@@ -1,10 +1,15 @@
-"""The labeler of a recipe, and its rewards with their weights."""
+"""The labeler of a recipe, its training references, and its rewards with their weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
-from mrg_r1.config import LabelerRecipe, RewardRecipe
+from mrg_r1.config import LabelerRecipe, Recipe, RewardRecipe
+from mrg_r1.data import phantom
+from mrg_r1.data.samples import reference_of
+from mrg_r1.data.sources import load
+from mrg_r1.errors import DataError
 from mrg_r1.findings import DISEASES, FINDINGS
 from mrg_r1.labelers import Labeler
 from mrg_r1.labelers.cached import CachedLabeler
@@ -32,6 +37,23 @@ def the_labeler(labeler: LabelerRecipe) -> Labeler:
         device=labeler.device,
     )
     return CachedLabeler(made)
+
+
+def training_references(recipe: Recipe) -> list[str]:
+    """The references of all studies of the training split; nothing is drawn and no image read.
+
+    Raises:
+        DataError: there are none, or what the source's loader raises.
+    """
+    data = recipe.data
+    if data.source == "phantom" and not data.root:
+        studies = phantom.told(recipe.seed, "train", data.train)
+    else:
+        studies = load(data.source, Path(data.root))
+    texts = [reference_of(study, data.section) for study in studies.of_split("train")]
+    if not any(texts):
+        raise DataError(f"{data.source}: no study of the training split has a {data.section}")
+    return [text for text in texts if text]
 
 
 def reward_weights(reward: RewardRecipe) -> dict[str, float]:

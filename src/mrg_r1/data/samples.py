@@ -40,7 +40,7 @@ def samples(
     chosen: list[Sample] = []
     left: dict[str, list[str]] = defaultdict(list)
     for study in studies:
-        reference = _reference(study, section)
+        reference = reference_of(study, section)
         groups = _groups(study, views)
         if not reference:
             left[_missing_text(study, section)].append(study.id)
@@ -55,7 +55,8 @@ def samples(
     return chosen, [LeftOut(reason, tuple(ids)) for reason, ids in left.items()]
 
 
-def _reference(study: Study, section: Section) -> str:
+def reference_of(study: Study, section: Section) -> str:
+    """The text of a study that samples are paired with; empty where it has none."""
     findings, impression = study.findings.strip(), study.impression.strip()
     match section:
         case "findings":

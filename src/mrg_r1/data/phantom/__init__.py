@@ -19,10 +19,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from mrg_r1.data.phantom.cases import sample_case
+from mrg_r1.data.phantom.cases import Case, sample_case
 from mrg_r1.data.phantom.raster import Map
 from mrg_r1.data.phantom.signs import render
-from mrg_r1.data.phantom.wording import write
+from mrg_r1.data.phantom.wording import Report, write
 from mrg_r1.data.study import Position, Studies, Study, View
 from mrg_r1.errors import DataError
 from mrg_r1.findings import Finding, Labels, Status
@@ -158,10 +158,7 @@ def read_drawn(directory: Path) -> list[Drawn]:
 
 def draw_study(seed: int, split: str, index: int, size: int) -> tuple[Drawn, Map, Map]:
     """Study `index` of a split, and its frontal and lateral view: (size, size), in [0, 1]."""
-    stream = np.random.SeedSequence((seed, _SPLITS.index(split), index))
-    of_case, of_report = (np.random.default_rng(child) for child in stream.spawn(2))
-    case = sample_case(of_case)
-    report = write(of_report, case)
+    case, report = _told(seed, split, index)
     name = f"{split}-{index:05d}"
     drawn = Drawn(
         id=name,
@@ -182,6 +179,32 @@ def draw_study(seed: int, split: str, index: int, size: int) -> tuple[Drawn, Map
         ),
     )
     return drawn, *render(case, size)
+
+
+def told(seed: int, split: str, n: int) -> Studies:
+    """The studies that `draw` would make of a split, with their reports and without images."""
+    reports = [_told(seed, split, index)[1] for index in range(n)]
+    return Studies(
+        tuple(
+            Study(
+                id=f"{split}-{index:05d}",
+                views=(),
+                split=split,
+                findings=report.findings,
+                impression=report.impression,
+                indication=report.indication,
+            )
+            for index, report in enumerate(reports)
+        )
+    )
+
+
+def _told(seed: int, split: str, index: int) -> tuple[Case, Report]:
+    """What a study shows and what is said of it, each from random numbers of its own."""
+    stream = np.random.SeedSequence((seed, _SPLITS.index(split), index))
+    of_case, of_report = (np.random.default_rng(child) for child in stream.spawn(2))
+    case = sample_case(of_case)
+    return case, write(of_report, case)
 
 
 def _check_same(directory: Path, settings: dict[str, int]) -> None:

@@ -6,7 +6,7 @@ The reference is the row's `--data.label_key`.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from mrg_r1.errors import DataError
@@ -30,15 +30,20 @@ def make(scorer: Scorer) -> Callable[..., dict[str, Any]]:
         queries: Sequence[str], prompts: Sequence[str], labels: Sequence[str], **_: Any
     ) -> dict[str, Any]:
         completions = [completion_of(*pair) for pair in zip(queries, prompts, strict=True)]
-        rows = scorer.components(completions, list(labels))
-        totals = [row.pop(TOTAL) for row in rows]
-        return {
-            "rewards": _one_or_all(totals),
-            "scores": _one_or_all([min(max(total, 0.0), 1.0) for total in totals]),
-            "extra_logs": {name: _one_or_all([row[name] for row in rows]) for name in rows[0]},
-        }
+        return answer(scorer.components(completions, list(labels)))
 
     return reward_func
+
+
+def answer(rows: Sequence[Mapping[str, float]]) -> dict[str, Any]:
+    """What OpenRLHF takes, from the components of each completion."""
+    totals = [row[TOTAL] for row in rows]
+    names = [name for name in (rows[0] if rows else ()) if name != TOTAL]
+    return {
+        "rewards": _one_or_all(totals),
+        "scores": _one_or_all([min(max(total, 0.0), 1.0) for total in totals]),
+        "extra_logs": {name: _one_or_all([row[name] for row in rows]) for name in names},
+    }
 
 
 def completion_of(query: str, prompt: str) -> str:

@@ -1,0 +1,1 @@
+"""HTTP servers: the reward for other trainers."""
