@@ -2,12 +2,12 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mrg_r1 import __version__
 from mrg_r1.errors import ConfigError
-from mrg_r1.metrics.score import Measure, Signature, mean, score
+from mrg_r1.metrics.score import Measure, Signature, estimate, mean, score
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,7 @@ def test_seed_decides_and_systems_are_drawn_alike() -> None:
     assert alone == together
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.integers(1, 50))
 def test_intervals_are_ordered_and_within_the_values(values: list[float], resamples: int) -> None:
     studies = [str(i) for i in range(len(values))]
@@ -93,6 +94,46 @@ def test_intervals_are_ordered_and_within_the_values(values: list[float], resamp
     slack = 1e-12
     assert min(values) - slack <= found.low <= found.high <= max(values) + slack
     assert found.value == pytest.approx(sum(values) / len(values), abs=1e-12)
+
+
+def test_two_systems_are_compared_in_the_same_resamples() -> None:
+    rng = np.random.default_rng(0)
+    hard = rng.random(200)  # how hard a study is, which moves both systems alike
+    ours, theirs = hard + 0.05 + 0.05 * rng.random(200), hard
+    groups = [str(i) for i in range(200)]
+    better, worse = (estimate([measure(list(v))], groups) for v in (ours, theirs))
+    (found,) = better.minus(worse, "theirs")
+    assert (found.metric, found.baseline, found.signature[:5]) == ("m", "theirs", "n:200")
+    assert found.value == pytest.approx(np.mean(ours - theirs))
+    assert 0.07 < found.low < found.value < found.high < 0.08
+    assert found.p == pytest.approx(2 / 1001)
+    # Their own intervals overlap: only pairing tells them apart.
+    assert better.scores()[0].low < worse.scores()[0].high
+    (back,) = worse.minus(better, "ours")
+    assert (back.value, back.p) == (-found.value, found.p)
+
+
+def test_a_system_does_not_differ_from_itself() -> None:
+    same = estimate([measure([0.1, 0.7, 0.2])], list("abc"))
+    (found,) = same.minus(same, "itself")
+    assert (found.value, found.low, found.high, found.p) == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_p_of_noise_is_uniform_enough() -> None:
+    rng = np.random.default_rng(1)
+    groups = [str(i) for i in range(60)]
+    values = []
+    for _ in range(100):
+        one, other = (estimate([measure(list(rng.random(60)))], groups, resamples=99) for _ in "ab")
+        values.append(one.minus(other, "other")[0].p)
+    assert 0.3 < np.mean(values) < 0.7
+    assert np.mean(np.array(values) <= 0.1) < 0.25
+
+
+def test_only_scores_of_one_signature_are_compared() -> None:
+    one = estimate([measure([1.0, 0.0])], list("ab"))
+    other = estimate([mean("m", Signature(n=2, text="raw"), np.array([1.0, 0.0]))], list("ab"))
+    assert one.minus(other, "other") == ()
 
 
 @pytest.mark.parametrize("resamples", [0, -1])

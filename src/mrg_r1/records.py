@@ -22,7 +22,10 @@ Record = TypeVar("Record")
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """One generated report beside its reference; a line of `predictions.jsonl`."""
+    """One generated report beside its reference; a line of `predictions.jsonl`.
+
+    `patient_id` is empty where the data set does not tell.
+    """
 
     id: str
     study_id: str
@@ -31,6 +34,7 @@ class Prediction:
     report: str
     reference: str
     images: tuple[str, ...] = ()
+    patient_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +89,19 @@ class Score:
 
 
 @dataclass(frozen=True, slots=True)
+class Difference:
+    """A score minus a baseline's on the same samples: 95 % interval and p of a paired bootstrap."""
+
+    metric: str
+    baseline: str
+    value: float
+    low: float
+    high: float
+    p: float
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
 class FindingScore:
     """Counts and rates of one finding over a set of reports.
 
@@ -106,12 +123,14 @@ class FindingScore:
 
 @dataclass(frozen=True, slots=True)
 class SystemScores:
-    """Everything measured of one system."""
+    """Everything measured of one system; `bootstrap` says how its intervals were made."""
 
     name: str
     n: int
     scores: tuple[Score, ...]
     findings: tuple[FindingScore, ...] = ()
+    differences: tuple[Difference, ...] = ()
+    bootstrap: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +150,8 @@ class Evaluation:
                     n=system["n"],
                     scores=tuple(Score(**score) for score in system["scores"]),
                     findings=tuple(FindingScore(**finding) for finding in system["findings"]),
+                    differences=tuple(Difference(**d) for d in system.get("differences", ())),
+                    bootstrap=system.get("bootstrap", ""),
                 )
                 for system in systems
             )

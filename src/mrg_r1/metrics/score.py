@@ -11,7 +11,7 @@ import numpy as np
 from mrg_r1 import __version__
 from mrg_r1.errors import ConfigError
 from mrg_r1.metrics.arrays import Floats
-from mrg_r1.records import Score
+from mrg_r1.records import Difference, Score
 
 RESAMPLES = 1000
 PERCENTILES = (2.5, 97.5)
@@ -73,22 +73,83 @@ def mean(metric: str, signature: Signature, values: Floats) -> Measure:
     return Measure(((metric, signature),), terms, lambda sums: sums[..., :1] / sums[..., 1:])
 
 
-def score(
+@dataclass(frozen=True, slots=True, eq=False)
+class Estimates:
+    """Scores with what they became in each resample, so that two systems can be compared.
+
+    Attributes:
+        names: metric and signature of each of the m scores.
+        values: the scores, (m,).
+        resampled: the scores of each resample, (resamples, m).
+    """
+
+    names: tuple[tuple[str, Signature], ...]
+    values: Floats
+    resampled: Floats
+
+    def scores(self) -> tuple[Score, ...]:
+        """The scores with their 95 % percentile intervals."""
+        low, high = np.percentile(self.resampled, PERCENTILES, axis=0)  # (m,) each
+        rows = zip(self.names, self.values, low, high, strict=True)
+        return tuple(
+            Score(metric, *map(float, numbers), signature=str(signature))
+            for (metric, signature), *numbers in rows
+        )
+
+    def minus(self, baseline: Estimates, name: str) -> tuple[Difference, ...]:
+        """Differences to a baseline of the same studies, in the same resamples, by a paired test.
+
+        The interval is the 95 % percentile interval of the resampled differences; p is twice the
+        share of resamples in which the difference has not the sign of the majority (ties count
+        for both sides), so it is never below 2 / (resamples + 1).
+
+        Args:
+            baseline: estimates on the same studies with the same seed and number of resamples.
+            name: of the baseline.
+        """
+        theirs = {key: column for column, key in enumerate(baseline.names)}
+        pairs = [(i, theirs[key]) for i, key in enumerate(self.names) if key in theirs]
+        if not pairs:
+            return ()
+        ours, others = (list(columns) for columns in zip(*pairs, strict=True))
+        values = self.values[ours] - baseline.values[others]
+        resampled = self.resampled[:, ours] - baseline.resampled[:, others]
+        low, high = np.percentile(resampled, PERCENTILES, axis=0)
+        p = _two_sided(resampled)
+        rows = zip(ours, values, low, high, p, strict=True)
+        return tuple(
+            Difference(
+                self.names[i][0], name, *map(float, numbers), signature=str(self.names[i][1])
+            )
+            for i, *numbers in rows
+        )
+
+
+def _two_sided(differences: Floats) -> Floats:
+    """Returns p of each column of resampled differences, (resamples, m) to (m,)."""
+    # Sums in another order differ in the last digits; that is no difference.
+    sign = np.sign(np.where(np.abs(differences) < 1e-12, 0.0, differences))
+    fewer = np.minimum((sign <= 0).sum(axis=0), (sign >= 0).sum(axis=0))
+    return np.minimum(2 * (fewer + 1) / (len(differences) + 1), 1.0)
+
+
+def estimate(
     measures: Sequence[Measure],
-    studies: Sequence[str],
+    groups: Sequence[str],
     *,
     resamples: int = RESAMPLES,
     seed: int = 0,
-) -> tuple[Score, ...]:
-    """The scores of all measures with their 95 % percentile intervals.
+) -> Estimates:
+    """The scores of all measures, of the samples and of bootstrap resamples of whole groups.
 
-    Whole studies are resampled, since samples of one study share their reference.
+    Samples of one study share their reference, and studies of one patient resemble each other,
+    so studies or patients are drawn, never single samples.
 
     Args:
         measures: at least one, each over the same n samples.
-        studies: the study of each sample, n.
+        groups: the study or the patient of each sample, n.
         resamples: number of bootstrap resamples.
-        seed: of the resampling; the same studies are then drawn the same way for every system.
+        seed: of the resampling; the same groups are then drawn the same way for every system.
 
     Raises:
         ConfigError: fewer than one resample.
@@ -96,15 +157,24 @@ def score(
     if resamples < 1:
         raise ConfigError(f"bootstrap: {resamples} resamples; use at least 1, such as {RESAMPLES}")
     terms = np.concatenate([measure.terms for measure in measures], axis=1)  # (n, k)
-    totals = list(_split(terms.sum(axis=0), measures))
-    resampled = list(_split(_resampled_sums(terms, studies, resamples, seed), measures))
-    scores: list[Score] = []
-    for measure, total, sums in zip(measures, totals, resampled, strict=True):
-        values = measure.combine(total)  # (m,)
-        low, high = np.percentile(measure.combine(sums), PERCENTILES, axis=0)  # (m,) each
-        for (metric, signature), *numbers in zip(measure.names, values, low, high, strict=True):
-            scores.append(Score(metric, *map(float, numbers), signature=str(signature)))
-    return tuple(scores)
+    totals = _split(terms.sum(axis=0), measures)
+    resampled = _split(_resampled_sums(terms, groups, resamples, seed), measures)
+    pairs = zip(measures, totals, resampled, strict=True)
+    combined = [(measure.combine(total), measure.combine(sums)) for measure, total, sums in pairs]
+    values, draws = zip(*combined, strict=True)
+    names = tuple(name for measure in measures for name in measure.names)
+    return Estimates(names, np.concatenate(values), np.concatenate(draws, axis=-1))
+
+
+def score(
+    measures: Sequence[Measure],
+    studies: Sequence[str],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> tuple[Score, ...]:
+    """The scores of all measures with their 95 % percentile intervals; see `estimate`."""
+    return estimate(measures, studies, resamples=resamples, seed=seed).scores()
 
 
 def _split(sums: Floats, measures: Sequence[Measure]) -> Iterator[Floats]:
