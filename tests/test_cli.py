@@ -202,12 +202,13 @@ def test_label_says_how_many_rows_had_no_report(run: Run, tmp_path: Path) -> Non
 
 
 def test_progress_tells_the_rate() -> None:
-    now = 0.0
-    progress = Progress(get_time=lambda: now)
+    seconds = [0.0]
+    progress = Progress(get_time=lambda: seconds[-1])
     progress.add_task("labelling")
     (task,) = progress.tasks
     assert Rate().render(task).plain == ""
-    for now in (1.0, 3.0):
+    for second in (1.0, 3.0):
+        seconds.append(second)
         progress.update(task.id, advance=3000)
     assert Rate().render(task).plain == "1,500/s"
 
