@@ -1,10 +1,14 @@
-"""How well the rules agree with the real CheXbert labels of IU X-Ray, and how fast they are.
+"""How well the rules agree with the real CheXbert labels of IU X-Ray and with people, and how fast.
 
     python bench/label_agreement.py IU_XRAY_FOLDER [--split val] [--preset chexbert] [--show 20]
 
-The folder holds `annotation.json` (the R2Gen split) and `labels/chexbert_labels.csv`, or another
-label file of the same columns named by --labels. Agreement is over four-class cells of the 14
-findings; F1 counts positive or uncertain, a finding absent on both sides left out of the macro.
+The folder holds `annotation.json` (the R2Gen split), `indiana_reports.csv` and, under `labels/`,
+`chexbert_labels.csv` (or another file of the same columns named by --labels),
+`chexpert_labeler_labels.csv` (the published rule labeler) and `human_tags_nih14.csv`.
+
+Agreement is over four-class cells of the 14 findings; F1 counts positive or uncertain, a finding
+absent on both sides left out of the macro. Against people only a positive counts: a tag is there
+or not.
 """
 
 from __future__ import annotations
@@ -16,10 +20,12 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import mean
 
 from mrg_r1.findings import FINDINGS, Finding, Labels, Status
 from mrg_r1.labelers.rules import RulesLabeler
 
+PUBLISHED = "chexpert_labeler_labels.csv"
 SHOWN = {
     Status.BLANK: "blank",
     Status.POSITIVE: "pos",
@@ -27,6 +33,19 @@ SHOWN = {
     Status.UNCERTAIN: "unc",
 }
 STATED = (Status.POSITIVE, Status.UNCERTAIN)
+TAGS = {
+    Finding.CARDIOMEGALY: "Cardiomegaly",
+    Finding.EDEMA: "Edema",
+    Finding.CONSOLIDATION: "Consolidation",
+    Finding.PNEUMONIA: "Pneumonia",
+    Finding.ATELECTASIS: "Atelectasis",
+    Finding.PNEUMOTHORAX: "Pneumothorax",
+    Finding.PLEURAL_EFFUSION: "Effusion",
+    Finding.NO_FINDING: "normal",
+}
+"""The findings that correspond to a tag one to one; Fracture is added from the MeSH codes."""
+
+Pairs = Sequence[tuple[Labels, Labels]]
 
 
 def read(folder: Path, labels: str, split: str) -> tuple[list[str], list[str], list[Labels]]:
@@ -45,33 +64,74 @@ def read(folder: Path, labels: str, split: str) -> tuple[list[str], list[str], l
     return ids, [study["report"] for study in studies], [rows[i] for i in ids]
 
 
+def read_tags(folder: Path, ids: Sequence[str]) -> dict[Finding, list[bool]]:
+    """Whether people tagged each study with each finding of TAGS, and with a fracture."""
+    with open(folder / "labels" / "human_tags_nih14.csv", encoding="utf-8", newline="") as file:
+        rows = {row["filename"]: row for row in csv.DictReader(file)}
+    with open(folder / "indiana_reports.csv", encoding="utf-8", newline="") as file:
+        mesh = {f"CXR{row['uid']}": row["MeSH"].lower() for row in csv.DictReader(file)}
+    patients = [i.split("_")[0] for i in ids]
+    tags = {f: [rows[p][tag] == "1" for p in patients] for f, tag in TAGS.items()}
+    return tags | {Finding.FRACTURE: ["fracture" in mesh[p] for p in patients]}
+
+
 def f1(tp: int, fp: int, fn: int) -> float:
     """F1 from counts; 0 where there is nothing."""
     return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else 0.0
 
 
-def counts(pairs: Sequence[tuple[Labels, Labels]], finding: Finding) -> tuple[int, int, int]:
+def counts(pairs: Pairs, finding: Finding) -> tuple[int, int, int]:
     """True positives, false positives and false negatives of positive-or-uncertain."""
     tally = Counter((ours[finding] in STATED, ref[finding] in STATED) for ours, ref in pairs)
     return tally[True, True], tally[True, False], tally[False, True]
 
 
-def print_table(pairs: Sequence[tuple[Labels, Labels]]) -> None:
-    """One line a finding, then the totals."""
-    print(f"{'finding':28}{'cells':>7}{'F1':>7}{'tp':>6}{'fp':>5}{'fn':>5}")
-    totals = {f: counts(pairs, f) for f in FINDINGS}
-    same = {f: sum(ours[f] is ref[f] for ours, ref in pairs) / len(pairs) for f in FINDINGS}
-    for f, (tp, fp, fn) in totals.items():
-        print(f"{f.value:28}{same[f]:7.3f}{f1(tp, fp, fn):7.3f}{tp:6}{fp:5}{fn:5}")
-    present = [f1(*c) for c in totals.values() if sum(c)]
-    micro = f1(*(sum(column) for column in zip(*totals.values(), strict=True)))
-    print(f"\ncells {sum(same.values()) / len(same):.4f}", end="   ")
-    print(f"macro-F1 {sum(present) / len(present):.4f}   micro-F1 {micro:.4f}   n {len(pairs)}")
+def same(pairs: Pairs, finding: Finding) -> float:
+    """The share of reports on which both sides say the same of a finding."""
+    return mean(ours[finding] is ref[finding] for ours, ref in pairs)
 
 
-def print_disagreements(
-    ids: Sequence[str], pairs: Sequence[tuple[Labels, Labels]], show: int
-) -> None:
+def print_table(pairs: Pairs, published: Pairs) -> None:
+    """One line a finding, the published rule labeler's figures beside; then the totals."""
+    print(f"{'finding':28}{'cells':>7}{'F1':>7}{'tp':>6}{'fp':>5}{'fn':>5}   published labeler")
+    for finding in FINDINGS:
+        tp, fp, fn = counts(pairs, finding)
+        print(f"{finding.value:28}{same(pairs, finding):7.3f}", end="")
+        print(f"{f1(tp, fp, fn):7.3f}{tp:6}{fp:5}{fn:5}", end="")
+        print(f"{same(published, finding):10.3f}{f1(*counts(published, finding)):7.3f}")
+    for name, compared in (("rules", pairs), ("published labeler", published)):
+        totals = [counts(compared, f) for f in FINDINGS]
+        macro = mean(f1(*c) for c in totals if sum(c))
+        micro = f1(*(sum(column) for column in zip(*totals, strict=True)))
+        cells = mean(same(compared, f) for f in FINDINGS)
+        print(f"{name:18} cells {cells:.4f}   macro-F1 {macro:.4f}   micro-F1 {micro:.4f}")
+
+
+def print_people(tags: dict[Finding, list[bool]], pairs: Pairs) -> None:
+    """F1 of positives against the human tags, of the rules and of the reference labeler."""
+    print(f"\n{'against people':28}{'tagged':>7}{'rules':>8}{'labels':>8}{'':>4}difference")
+    scores: list[tuple[float, float]] = []
+    for finding, tagged in tags.items():
+        ours, theirs = (
+            f1(*of_people([labels[side] for labels in pairs], finding, tagged)) for side in (0, 1)
+        )
+        scores.append((ours, theirs))
+        print(f"{finding.value:28}{sum(tagged):7}{ours:8.3f}{theirs:8.3f}{ours - theirs:+12.3f}")
+    ours, theirs = (mean(column) for column in zip(*scores, strict=True))
+    print(f"{'mean':28}{'':7}{ours:8.3f}{theirs:8.3f}{ours - theirs:+12.3f}")
+
+
+def of_people(
+    found: Sequence[Labels], finding: Finding, tagged: Sequence[bool]
+) -> tuple[int, int, int]:
+    """True positives, false positives and false negatives of positives against tags."""
+    tally = Counter(
+        (labels[finding] is Status.POSITIVE, tag) for labels, tag in zip(found, tagged, strict=True)
+    )
+    return tally[True, True], tally[True, False], tally[False, True]
+
+
+def print_disagreements(ids: Sequence[str], pairs: Pairs, show: int) -> None:
     """The most frequent kinds of disagreement, with a few study ids to look up."""
     examples: dict[tuple[str, str, str], list[str]] = {}
     for study, (ours, ref) in zip(ids, pairs, strict=True):
@@ -96,14 +156,16 @@ def main() -> None:
     parser.add_argument("--show", type=int, default=20)
     args = parser.parse_args()
     ids, reports, references = read(args.folder, args.labels, args.split)
+    _, _, published = read(args.folder, PUBLISHED, args.split)
     labeler = RulesLabeler(args.preset)
     labeler.label(reports[:1])
     start = time.process_time()
     ours = labeler.label(reports)
     seconds = time.process_time() - start
     pairs = list(zip(ours, references, strict=True))
-    print(f"{labeler.identity} against {args.labels}, split {args.split}\n")
-    print_table(pairs)
+    print(f"{labeler.identity} against {args.labels}, split {args.split}, n {len(reports)}\n")
+    print_table(pairs, list(zip(published, references, strict=True)))
+    print_people(read_tags(args.folder, ids), pairs)
     print_disagreements(ids, pairs, args.show)
     print(f"\n{len(reports) / seconds:,.0f} reports/s")
 
