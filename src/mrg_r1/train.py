@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from peft import LoraConfig
-from trl.trainer.grpo_trainer import GRPOTrainer, RewardFunc
+from trl.trainer.grpo_trainer import RewardFunc
 from trl.trainer.sft_trainer import SFTTrainer
 
 from mrg_r1.audit import write_audit
@@ -37,7 +37,7 @@ from mrg_r1.records import Prediction, read_jsonl, write_jsonl
 from mrg_r1.run import Run, changed_versions, open_run
 from mrg_r1.trainers.callbacks import CompletionLog, Reporter, RunRecorder
 from mrg_r1.trainers.faults import faults_named
-from mrg_r1.trainers.options import check_options, forbid, grpo_config, sft_config
+from mrg_r1.trainers.options import SHARE, check_options, forbid, grpo_config, sft_config
 from mrg_r1.trainers.processes import (
     free_memory,
     gathered,
@@ -48,6 +48,7 @@ from mrg_r1.trainers.processes import (
 )
 from mrg_r1.trainers.progress import console, progress, say
 from mrg_r1.trainers.rows import rows, supervised_targets
+from mrg_r1.trainers.sharing import trainer_for
 from mrg_r1.trainers.splits import load_samples, read_studies, split_samples
 from mrg_r1.trainers.stage import finished_checkpoint, run_stage
 from mrg_r1.trainers.warmup import warm_up
@@ -208,8 +209,9 @@ def explore(
     forbid(config, loaded.forbidden_tokens())
     log = CompletionLog(run.completions, weights)
     watched: list[RewardFunc] = [log.watch(reward) for reward, _ in rewards]
+    trainer_class = trainer_for(loaded.model, recipe.srl.get(SHARE, True))
     with progress("SRL", "steps") as report:
-        trainer = GRPOTrainer(
+        trainer = trainer_class(
             model=loaded.model,
             reward_funcs=watched,
             args=config,

@@ -1,7 +1,8 @@
 """From a recipe's `[sft]` and `[srl]` tables to TRL's configuration classes.
 
 Every TRL option passes through untouched. Ours are only the defaults that a report generator
-needs, the refusal of keys that the program itself must set, and one key: `effective_batch_size`.
+needs, the refusal of keys that the program itself must set, and two keys: `effective_batch_size`
+(`trainers.batches`) and, in `[srl]`, `share_prompts` (`trainers.sharing`).
 """
 
 from __future__ import annotations
@@ -25,6 +26,9 @@ from mrg_r1.trainers.batches import EFFECTIVE, divided
 from mrg_r1.trainers.processes import processes
 
 Options = TypeVar("Options", bound=TrainingArguments)
+
+SHARE = "share_prompts"
+"""Whether what a group shares is computed once: true unless the recipe says false."""
 
 _COMMON: dict[str, Any] = {
     "logging_steps": 1,
@@ -137,6 +141,7 @@ def _config(
 ) -> Options:
     _check_names(cls, section, table)
     options = divided(section, table, processes())
+    options.pop(SHARE, None)
     settings: dict[str, Any] = {**defaults, **options, "output_dir": str(folder), "seed": seed}
     try:
         config = cls(**settings)
@@ -153,8 +158,9 @@ def _config(
 
 
 def _check_names(cls: type[Any], section: str, table: Mapping[str, Any]) -> None:
-    hints = {EFFECTIVE: int} | typing.get_type_hints(cls)
-    known = {EFFECTIVE} | {field.name for field in dataclasses.fields(cls) if field.init}
+    ours = {EFFECTIVE: int} | ({SHARE: bool} if section == "srl" else {})
+    hints = ours | typing.get_type_hints(cls)
+    known = ours.keys() | {field.name for field in dataclasses.fields(cls) if field.init}
     problems = [f"{section}.{key}: set {_OURS[key]} instead" for key in table if key in _OURS]
     for key in sorted(table.keys() - known - _OURS.keys()):
         close = difflib.get_close_matches(key, known, n=1)

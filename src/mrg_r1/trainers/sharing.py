@@ -1,0 +1,250 @@
+"""GRPO in which what a group shares is computed once.
+
+A group's completions answer one prompt about the same images. TRL sends each through the model
+with its own copy of both; here a group is one row (`trainers.packing`), its images go through the
+tower once, and the loss and its gradients stay TRL's, up to rounding. Of TRL's trainer only the
+log-probabilities are computed otherwise, and groups stay together when it shuffles.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+from unittest import mock
+
+import torch
+from peft import PeftModel
+from torch import Tensor
+from transformers import PreTrainedModel
+from trl.trainer import grpo_trainer
+from trl.trainer.grpo_trainer import GRPOTrainer
+
+from mrg_r1.trainers.packing import Packed, pack
+from mrg_r1.trainers.progress import say
+
+_THREE_AXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
+_ONE_AXIS = ("llama", "qwen2", "qwen3")
+_MASKABLE = ("sdpa", "eager")
+
+_FIELDS = {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids"}
+
+Scores = tuple[Tensor, Tensor | None, Tensor | None]
+
+
+def why_not(model: PreTrainedModel) -> str | None:
+    """Why a group cannot be one row of this model; None if it can."""
+    config = model.config
+    if config.model_type not in (*_THREE_AXES, *_ONE_AXIS):
+        return f"'{config.model_type}' is not among {', '.join((*_THREE_AXES, *_ONE_AXIS))}"
+    text = config.get_text_config()
+    if text._attn_implementation not in _MASKABLE:
+        return f"attention '{text._attn_implementation}' takes no mask; use policy.attention=sdpa"
+    if set(getattr(text, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
+        return "some layers see only a window"
+    return None
+
+
+def trainer_for(model: Any, wanted: bool) -> type[GRPOTrainer]:
+    """The trainer of a policy: the sharing one where it is wanted and can be, else TRL's."""
+    reason = why_not(_base(model)) if wanted else None
+    if reason:
+        say(f"what a group shares is computed for each completion: {reason}")
+    return SharingTrainer if wanted and not reason else GRPOTrainer
+
+
+class SharingTrainer(GRPOTrainer):
+    """TRL's trainer with log-probabilities of whole groups.
+
+    It does as TRL's where a batch holds nothing to share, or has fields of other families.
+    """
+
+    def _get_per_token_logps_and_entropies(
+        self,
+        model: torch.nn.Module,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None = None,
+        compute_entropy: bool = False,
+        compute_aux_loss: bool = False,
+        **fields: Any,
+    ) -> Scores:
+        """Log-probabilities and entropies, each (samples, `logits_to_keep`), as TRL's."""
+        fields = {name: value for name, value in fields.items() if value is not None}
+        shareable = fields.keys() <= _FIELDS and not compute_aux_loss
+        samples = (
+            Samples(input_ids, attention_mask, logits_to_keep, **fields) if shareable else None
+        )
+        groups = samples.groups() if samples else []
+        if not samples or len(groups) == len(input_ids):
+            return super()._get_per_token_logps_and_entropies(
+                model,
+                input_ids,
+                attention_mask,
+                logits_to_keep,
+                batch_size,
+                compute_entropy,
+                compute_aux_loss,
+                **fields,
+            )
+        base = _base(self.accelerator.unwrap_model(model))
+        order: list[int] = []
+        logps: list[Tensor] = []
+        entropies: list[Tensor] = []
+        for part in _parts(groups, batch_size or len(input_ids)):
+            packed = samples.packed(part, base)
+            with self.accelerator.autocast():
+                outputs = model(
+                    input_ids=packed.input_ids,
+                    position_ids=packed.position_ids.squeeze(0),
+                    attention_mask=_mask(packed.visible, base),
+                    shift_labels=packed.labels,
+                    fused_lm_head=True,
+                    **samples.images([group[0] for group in part]),
+                )
+            order += [row for group in part for row in group]
+            logps.append(packed.unpacked(outputs.log_probs))
+            if compute_entropy:
+                entropies.append(packed.unpacked(outputs.entropy))
+        back = torch.tensor(order, device=input_ids.device).argsort()
+        return torch.cat(logps)[back], torch.cat(entropies)[back] if compute_entropy else None, None
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """TRL's, which shuffles whole groups: those torn apart would share less."""
+        with mock.patch.object(grpo_trainer, "shuffle_sequence_dict", self._shuffled):
+            return super()._prepare_inputs(generation_batch)
+
+    def _shuffled(self, batch: dict[str, Any]) -> dict[str, Any]:
+        return _in_groups(batch, self.num_generations)
+
+
+class Samples:
+    """A batch as TRL hands it over: prompts padded at the left, completions at the right.
+
+    Args:
+        input_ids: (samples, prompt and completion).
+        attention_mask: of the same shape, 0 where padded.
+        width: how many of the tokens are the completion's.
+        pixel_values: (patches of all images, values of a patch).
+        image_grid_thw: (images, 3), how many patches an image has along each axis.
+        num_images: how many images each sample has.
+        mm_token_type_ids: of the shape of `input_ids`, 1 at image tokens.
+    """
+
+    def __init__(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        width: int,
+        *,
+        pixel_values: Tensor | None = None,
+        image_grid_thw: Tensor | None = None,
+        num_images: Sequence[int] | None = None,
+        mm_token_type_ids: Tensor | None = None,
+    ) -> None:
+        here = attention_mask.bool()
+        self.width = width
+        self._ids, self._mask, self._types = input_ids, attention_mask, mm_token_type_ids
+        self._prompts = [
+            ids[:-width][kept[:-width]] for ids, kept in zip(input_ids, here, strict=True)
+        ]
+        self._completions = [
+            ids[-width:][kept[-width:]] for ids, kept in zip(input_ids, here, strict=True)
+        ]
+        self._grids = self._pixels = None
+        if pixel_values is not None and image_grid_thw is not None and num_images is not None:
+            self._grids = image_grid_thw.split(list(num_images))
+            patches = [int(grid.prod(dim=-1).sum()) for grid in self._grids]
+            self._pixels = pixel_values.split(patches)
+
+    def groups(self) -> list[list[int]]:
+        """The samples by prompt and images, in the order of their first."""
+        groups: dict[tuple[int, ...], list[list[int]]] = {}
+        for row, prompt in enumerate(self._prompts):
+            alike = groups.setdefault(tuple(prompt.tolist()), [])
+            group = next((group for group in alike if self._same_images(group[0], row)), None)
+            if group is None:
+                alike.append([row])
+            else:
+                group.append(row)
+        return sorted(group for alike in groups.values() for group in alike)
+
+    def images(self, rows: Sequence[int]) -> dict[str, Tensor]:
+        """The fields that hold the images of some samples."""
+        if self._pixels is None or self._grids is None:
+            return {}
+        return {
+            "pixel_values": torch.cat([self._pixels[row] for row in rows]),
+            "image_grid_thw": torch.cat([self._grids[row] for row in rows]),
+        }
+
+    def packed(self, groups: Sequence[Sequence[int]], base: Any) -> Packed:
+        """Groups as rows for a model."""
+        firsts = [group[0] for group in groups]
+        return pack(
+            [self._prompts[row] for row in firsts],
+            self._positions(firsts, base),
+            [[self._completions[row] for row in group] for group in groups],
+            self.width,
+        )
+
+    def _positions(self, rows: list[int], base: Any) -> list[Tensor]:
+        if base.config.model_type in _ONE_AXIS:
+            return [torch.arange(len(self._prompts[row]))[None].to(self._ids) for row in rows]
+        prompts, mask = self._ids[rows, : -self.width], self._mask[rows, : -self.width]
+        types = torch.zeros_like(prompts) if self._types is None else self._types[rows]
+        positions, _ = base.model.get_rope_index(
+            input_ids=prompts,
+            mm_token_type_ids=types[:, : prompts.shape[1]],
+            image_grid_thw=self.images(rows).get("image_grid_thw"),
+            attention_mask=mask,
+        )
+        return [positions[:, n, kept] for n, kept in enumerate(mask.bool())]
+
+    def _same_images(self, row: int, other: int) -> bool:
+        if self._pixels is None or self._grids is None:
+            return True
+        return torch.equal(self._grids[row], self._grids[other]) and torch.equal(
+            self._pixels[row], self._pixels[other]
+        )
+
+
+def _parts(groups: Sequence[list[int]], size: int) -> Iterator[list[list[int]]]:
+    """Whole groups of together at most `size` samples, but at least one group."""
+    part: list[list[int]] = []
+    for group in groups:
+        if part and sum(map(len, part)) + len(group) > size:
+            yield part
+            part = []
+        part.append(group)
+    yield part
+
+
+def _mask(visible: Tensor, base: PreTrainedModel) -> Tensor:
+    """What attention takes: eager adds a number to its scores."""
+    if base.config.get_text_config()._attn_implementation == "sdpa":
+        return visible
+    hidden = torch.finfo(base.dtype).min
+    return torch.zeros_like(visible, dtype=base.dtype).masked_fill(~visible, hidden)
+
+
+def _base(model: Any) -> Any:
+    """The model under its adapter."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
+def _in_groups(batch: Mapping[str, Any], size: int | None) -> dict[str, Any]:
+    """A batch with its groups in random order, drawn as TRL draws that of its samples."""
+    n = len(batch["prompt_ids"])
+    size = math.gcd(n, size or 1)  # a process may hold parts of groups
+    firsts = dict.fromkeys(sample // size * size for sample in torch.randperm(n).tolist())
+    order = torch.tensor([first + k for first in firsts for k in range(size)])
+    return {name: _taken(values, order) for name, values in batch.items()}
+
+
+def _taken(values: Any, order: Tensor) -> Any:
+    """The values of a batch in an order; what is not by sample as it is."""
+    if isinstance(values, Tensor):
+        return values[order.to(values.device)] if values.ndim else values
+    return values if values is None else [values[i] for i in order.tolist()]

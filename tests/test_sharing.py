@@ -1,0 +1,277 @@
+"""What a group shares is computed once, and nothing else changes."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from accelerate import Accelerator
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForImageTextToText,
+    LlamaConfig,
+    PreTrainedModel,
+    Qwen2_5_VLConfig,
+    Qwen2Config,
+    Qwen2VLConfig,
+    Qwen3VLConfig,
+)
+from trl.trainer.grpo_trainer import GRPOTrainer
+from trl.trainer.utils import add_fused_lm_head
+
+import tiny_runs
+from mrg_r1.policy.settings import LoraSettings
+from mrg_r1.records import StepMetrics, read_jsonl
+from mrg_r1.trainers.packing import IGNORED, pack
+from mrg_r1.trainers.sharing import Samples, SharingTrainer, why_not
+from tiny_runs import tiny_recipe
+
+BOUNDS, IMAGE = 1, 2
+TEXT: dict[str, Any] = {
+    "vocab_size": 40,
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "num_key_value_heads": 1,
+    "max_position_embeddings": 256,
+    "tie_word_embeddings": True,
+}
+TOKENS = {"image_token_id": IMAGE, "video_token_id": 3, "vision_start_token_id": 4}
+ROPE = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}
+PATCH = 14
+
+
+def vision(**more: Any) -> dict[str, Any]:
+    return {"depth": 2, "num_heads": 2, "patch_size": PATCH, "spatial_merge_size": 2, **more}
+
+
+CONFIGS = {
+    "qwen2.5-vl": Qwen2_5_VLConfig(
+        text_config={**TEXT, "rope_parameters": ROPE},
+        vision_config=vision(hidden_size=16, intermediate_size=24, out_hidden_size=32),
+        **TOKENS,
+    ),
+    "qwen2-vl": Qwen2VLConfig(
+        text_config={**TEXT, "rope_parameters": ROPE},
+        vision_config=vision(embed_dim=16, hidden_size=32, mlp_ratio=2),
+        **TOKENS,
+    ),
+    "qwen3-vl": Qwen3VLConfig(
+        text_config={**TEXT, "head_dim": 16, "rope_parameters": ROPE},
+        vision_config=vision(
+            hidden_size=16,
+            intermediate_size=24,
+            out_hidden_size=32,
+            deepstack_visual_indexes=[0],
+            num_position_embeddings=64,
+        ),
+        **TOKENS,
+    ),
+    "llama": LlamaConfig(**TEXT),
+    "qwen2": Qwen2Config(**TEXT),
+}
+
+
+def model_of(family: str, attention: str = "sdpa") -> PreTrainedModel:
+    torch.manual_seed(0)
+    config = CONFIGS[family]
+    auto = AutoModelForImageTextToText if family.endswith("vl") else AutoModelForCausalLM
+    model = auto.from_config(config, attn_implementation=attention).eval()
+    add_fused_lm_head(model, 0.7, outputs=("log_probs", "entropy"))
+    return model
+
+
+def batch_of(family: str, groups: list[int], sizes: list[int]) -> dict[str, Any]:
+    """A batch as TRL makes it; `groups` says whose prompt a sample has, `sizes` its tokens.
+
+    Prompt n has n + 1 words, and on its second image size; even ones have two images.
+    """
+    generator = torch.Generator().manual_seed(1)
+    draw = lambda *shape: torch.randint(5, 40, shape, generator=generator)  # noqa: E731
+    prompts, pixels, grids = {}, {}, {}
+    for n in sorted(set(groups)):
+        grids[n] = torch.tensor([[1, 4, 4 + 2 * (n % 2)]] * (1 + (n % 2 == 0)))
+        patches = int(grids[n].prod(dim=1).sum())
+        pixels[n] = torch.randn(patches, 3 * 2 * PATCH * PATCH, generator=generator)
+        images = [torch.full((int(g.prod()) // 4 + 2,), IMAGE) for g in grids[n]]
+        for image in images:
+            image[0], image[-1] = 4, BOUNDS
+        words = [draw(n + 1)] if not family.endswith("vl") else [*images, draw(n + 1)]
+        prompts[n] = torch.cat([draw(2), *words])
+    width = max(sizes)
+    left = max(map(len, prompts.values()))
+    ids, mask = [], []
+    for n, size in zip(groups, sizes, strict=True):
+        blank = left - len(prompts[n])
+        ids.append(
+            torch.cat([torch.zeros(blank), prompts[n], draw(size), torch.zeros(width - size)])
+        )
+        mask.append(
+            torch.tensor([0] * blank + [1] * (len(prompts[n]) + size) + [0] * (width - size))
+        )
+    batch = {"input_ids": torch.stack(ids).long(), "attention_mask": torch.stack(mask)}
+    if family.endswith("vl"):
+        batch |= {
+            "pixel_values": torch.cat([pixels[n] for n in groups]),
+            "image_grid_thw": torch.cat([grids[n] for n in groups]),
+            "num_images": [len(grids[n]) for n in groups],
+            "mm_token_type_ids": (batch["input_ids"] == IMAGE).int(),
+        }
+    return batch | {"logits_to_keep": width}
+
+
+def trainer_of(cls: type[GRPOTrainer]) -> Any:
+    """As much of a trainer as log-probabilities need."""
+    trainer = cls.__new__(cls)
+    trainer.accelerator = Accelerator(cpu=True)
+    trainer.model = SimpleNamespace(training=False)
+    return trainer
+
+
+def scores_and_gradients(
+    cls: type[GRPOTrainer], model: PreTrainedModel, batch: dict[str, Any], **options: Any
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    model.zero_grad()
+    logps, entropies, _ = trainer_of(cls)._get_per_token_logps_and_entropies(
+        model, compute_entropy=True, **batch, **options
+    )
+    weights = torch.linspace(-1, 1, logps.numel()).view_as(logps)
+    # TRL's values at padding are not used; ours are 0 there.
+    width = logps.shape[1]
+    kept = batch["attention_mask"][:, -width:]
+    (logps * weights * kept).sum().backward()
+    gradients = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+    return logps * kept, entropies * kept, torch.cat(gradients)
+
+
+BATCHES = {
+    "one group": ([0, 0, 0, 0], [3, 5, 1, 4]),
+    "groups of two prompts": ([0, 0, 1, 1], [2, 2, 6, 1]),
+    "scattered": ([1, 0, 2, 0, 1, 1], [4, 4, 2, 1, 5, 3]),
+    "one left alone": ([0, 0, 0, 1], [1, 1, 1, 1]),
+    "a completion masked whole": ([0, 0, 1, 1], [0, 4, 2, 0]),
+}
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("case", BATCHES)
+def test_log_probabilities_and_gradients_are_those_of_rows(family: str, case: str) -> None:
+    model = model_of(family)
+    batch = batch_of(family, *BATCHES[case])
+    expected = scores_and_gradients(GRPOTrainer, model, batch)
+    shared = scores_and_gradients(SharingTrainer, model, batch)
+    for ours, theirs in zip(shared, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("chunk", [1, 3, 4, 6])
+def test_a_batch_in_chunks_keeps_its_order(chunk: int) -> None:
+    model = model_of("qwen2.5-vl")
+    batch = batch_of("qwen2.5-vl", *BATCHES["scattered"])
+    expected = scores_and_gradients(GRPOTrainer, model, batch)
+    shared = scores_and_gradients(SharingTrainer, model, batch, batch_size=chunk)
+    for ours, theirs in zip(shared, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_eager_attention_shares_too() -> None:
+    model = model_of("qwen2.5-vl", "eager")
+    batch = batch_of("qwen2.5-vl", *BATCHES["scattered"])
+    expected = scores_and_gradients(GRPOTrainer, model, batch)
+    shared = scores_and_gradients(SharingTrainer, model, batch)
+    for ours, theirs in zip(shared, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_the_tower_sees_each_groups_images_once() -> None:
+    model = model_of("qwen2.5-vl")
+    batch = batch_of("qwen2.5-vl", *BATCHES["scattered"])
+    seen: list[int] = []
+    model.model.visual.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    scores_and_gradients(SharingTrainer, model, batch)
+    of_sample = [int(grid.prod()) for grid in batch["image_grid_thw"]]
+    assert seen == [16 * 2 + 24 + 16 * 2]
+    assert sum(of_sample) == 2 * 16 * 2 + 3 * 24 + 16 * 2
+
+
+def test_samples_of_one_prompt_about_other_images_are_no_group() -> None:
+    batch = batch_of("qwen2.5-vl", [0, 0, 0], [1, 1, 1])
+    batch["pixel_values"][-1, -1] += 1
+    width = batch.pop("logits_to_keep")
+    ids, mask = batch.pop("input_ids"), batch.pop("attention_mask")
+    assert Samples(ids, mask, width, **batch).groups() == [[0, 1], [2]]
+
+
+def test_a_packed_row() -> None:
+    packed = pack(
+        [torch.tensor([7, 8])],
+        [torch.tensor([[0, 1]])],
+        [[torch.tensor([10, 11]), torch.tensor([20])]],
+        width=3,
+    )
+    assert packed.input_ids.tolist() == [[7, 8, 10, 8]]
+    assert packed.position_ids.tolist() == [[[0, 1, 2, 1]]]
+    assert packed.labels.tolist() == [[IGNORED, 10, 11, 20]]
+    assert packed.visible[0, 0].int().tolist() == [
+        [1, 0, 0, 0],
+        [1, 1, 0, 0],
+        [1, 1, 1, 0],
+        [1, 0, 0, 1],
+    ]
+    values = torch.tensor([[0.0, 0.1, 0.2, 0.3]])
+    torch.testing.assert_close(
+        packed.unpacked(values), torch.tensor([[0.1, 0.2, 0.0], [0.3, 0.0, 0.0]])
+    )
+
+
+def test_why_a_model_cannot_share() -> None:
+    assert all(why_not(model_of(family)) is None for family in CONFIGS)
+    flash = model_of("llama")
+    flash.config._attn_implementation = "flash_attention_2"
+    assert why_not(flash) == (
+        "attention 'flash_attention_2' takes no mask; use policy.attention=sdpa"
+    )
+    windowed = model_of("qwen2")
+    windowed.config.layer_types = ["full_attention", "sliding_attention"]
+    assert why_not(windowed) == "some layers see only a window"
+
+
+STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "as shipped": ({}, {}),
+    "accumulated": ({"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}, {}),
+    "groups torn apart": ({"per_device_train_batch_size": 2, "gradient_accumulation_steps": 4}, {}),
+    "reused": ({"num_iterations": 2}, {}),
+    "LoRA": ({"learning_rate": 1e-2}, {"lora": LoraSettings(rank=2, alpha=4, dropout=0.0)}),
+    "of eight": ({"num_generations": 8}, {}),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", STEPS)
+def test_training_is_step_by_step_that_of_trl(tmp_path: Path, case: str) -> None:
+    options, policy = STEPS[case]
+    recipe = tiny_recipe(**policy)
+    metrics = {}
+    for share in (True, False):
+        srl = {**recipe.srl, **options, "share_prompts": share, "beta": 0.1, "max_steps": 6}
+        root = tmp_path / str(share)
+        tiny_runs.train(replace(recipe, srl=srl), root)
+        metrics[share] = [
+            line.values
+            for line in read_jsonl(root / "metrics.jsonl", StepMetrics)
+            if line.stage == "srl"
+        ]
+    assert len(metrics[True]) == 6
+    assert any(line["grad_norm"] > 0 for line in metrics[True])
+    # A mean over the tokens of each part of a batch; which samples are a part differs.
+    by_part = {"kl", "entropy"} if "gradient_accumulation_steps" in options else set[str]()
+    for ours, theirs in zip(metrics[True], metrics[False], strict=True):
+        expected = {name: value for name, value in theirs.items() if name not in by_part}
+        assert {name: ours[name] for name in expected} == pytest.approx(
+            expected, rel=2e-3, abs=2e-5
+        )
