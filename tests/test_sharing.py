@@ -268,10 +268,8 @@ def test_training_is_step_by_step_that_of_trl(tmp_path: Path, case: str) -> None
         ]
     assert len(metrics[True]) == 6
     assert any(line["grad_norm"] > 0 for line in metrics[True])
-    # A mean over the tokens of each part of a batch; which samples are a part differs.
-    by_part = {"kl", "entropy"} if "gradient_accumulation_steps" in options else set[str]()
+    # Which samples are a part of an accumulated batch differs, and TRL takes the mean over a part's
+    # tokens for what it tells of the KL and for the bonus on entropy that these gradients are of.
+    accumulated = "gradient_accumulation_steps" in options
     for ours, theirs in zip(metrics[True], metrics[False], strict=True):
-        expected = {name: value for name, value in theirs.items() if name not in by_part}
-        assert {name: ours[name] for name in expected} == pytest.approx(
-            expected, rel=2e-3, abs=2e-5
-        )
+        assert ours == pytest.approx(theirs, rel=0.03 if accumulated else 2e-3, abs=2e-5)
