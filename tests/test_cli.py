@@ -67,8 +67,8 @@ def test_the_commands_are_those_that_were_promised() -> None:
         ("evaluate",),
         ("audit",),
         ("serve-reward",),
-        ("doctor",),
         ("recipes",),
+        ("doctor",),
     ]
 
 

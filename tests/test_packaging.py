@@ -28,6 +28,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/commands.md",
     "docs/equations.md",
+    "docs/labelers.md",
     "docs/measured.md",
 )
 HEAVY = ("torch", "transformers", "trl", "datasets", "peft", "numpy", "pandas", "PIL", "pydicom")
@@ -91,7 +92,8 @@ def test_the_lock_satisfies_what_the_package_asks_for() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
     pins = lock()
-    for text in [*project["dependencies"], *extras["train"], *extras["serve"], *extras["dev"]]:
+    tested = [*extras["train"], *extras["onnx"], *extras["serve"], *extras["dev"]]
+    for text in [*project["dependencies"], *tested]:
         wanted = Requirement(text)
         (pinned,) = pins[canonicalize_name(wanted.name)].specifier
         assert wanted.specifier.contains(pinned.version), text
@@ -147,8 +149,9 @@ def test_written_commands_exist_with_their_options(document: str, line: str) -> 
 def parse(command: Any, name: str, words: list[str], parent: Any = None) -> None:
     """Parses words as the program does, which refuses unknown ones; nothing runs."""
     context = command.make_context(name, list(words), parent=parent)
-    if hasattr(command, "commands") and words:
-        name, inner, rest = command.resolve_command(context, words)
+    left = [*getattr(context, "_protected_args", ()), *context.args]
+    if hasattr(command, "commands") and left:
+        name, inner, rest = command.resolve_command(context, left)
         parse(inner, name, rest, context)
 
 

@@ -8,6 +8,7 @@ import typer
 
 from mrg_r1.cli.app import app, busy, loading, note
 
+_PAPERS = "paper-iu-xray"
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -16,8 +17,9 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 )
 def serve_reward(
     recipe: Annotated[
-        str, typer.Argument(metavar="RECIPE", help="Whose reward: a shipped name, or a file.")
-    ] = "paper-iu-xray",
+        str | None,
+        typer.Argument(metavar="RECIPE", help="Whose reward; else the paper's, read by rules."),
+    ] = None,
     changes: Annotated[
         list[str] | None,
         typer.Option("--set", metavar="KEY=VALUE", help="Change a key of the recipe; repeatable."),
@@ -38,7 +40,8 @@ def serve_reward(
     from mrg_r1.recipe_rewards import make_rewards, the_labeler, training_references
     from mrg_r1.rewards.total import TotalReward
 
-    checked = load_recipe(recipe, changes or ())
+    papers = ("labeler.name=rules", *(changes or ()))
+    checked = load_recipe(recipe, changes or ()) if recipe else load_recipe(_PAPERS, papers)
     with loading("serve"):
         from mrg_r1.serve.reward import make_app, serve
     with busy("reading training references"):
