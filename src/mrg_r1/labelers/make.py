@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mrg_r1.errors import ConfigError
+from mrg_r1.errors import ConfigError, MissingExtra
 from mrg_r1.labelers import Labeler
 from mrg_r1.labelers.rules import RulesLabeler
 
@@ -22,13 +22,32 @@ def make_labeler(
     Args:
         name: 'rules' or 'chexbert'.
         preset: whose conventions the rules follow.
-        weights: CheXbert's checkpoint.
+        weights: CheXbert's checkpoint, or the int8 file (`*.onnx`) made from it.
         vocabulary: the vocab.txt of bert-base-uncased.
         device: where CheXbert runs: 'auto' (a GPU if there is one), 'cpu' or 'cuda'.
 
     Raises:
-        ConfigError: there is no such labeler, or it lacks a file.
+        ConfigError: there is no such labeler or device, or CheXbert lacks a file.
+        DataError: a file is not there, or not CheXbert's.
+        MissingExtra: CheXbert's packages are not installed.
     """
     if name == "rules":
         return RulesLabeler(preset)
-    raise ConfigError(f"labeler: no '{name}'; use rules or chexbert")
+    if name != "chexbert":
+        raise ConfigError(f"labeler: no '{name}'; use rules or chexbert")
+    for value, file, option in (
+        (weights, "chexbert.pth", "weights"),
+        (vocabulary, "vocab.txt", "vocabulary"),
+    ):
+        if not str(value):
+            raise ConfigError(f"chexbert: where is its {file}? add --{option} FILE")
+    try:
+        from mrg_r1.labelers.chexbert import ChexbertLabeler, load_network
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.startswith("mrg_r1"):
+            raise
+        raise MissingExtra(
+            f"chexbert: {error.name} is not installed; type: pip install 'mrg-r1[chexbert]'"
+        ) from None
+    network = load_network(Path(weights).expanduser(), device)
+    return ChexbertLabeler(network, Path(vocabulary).expanduser())
