@@ -19,6 +19,7 @@ import json
 import time
 from collections import Counter
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from statistics import mean
 
@@ -154,6 +155,7 @@ def main() -> None:
     parser.add_argument("--split", default="val", choices=["train", "val", "all"])
     parser.add_argument("--preset", default="chexbert")
     parser.add_argument("--show", type=int, default=20)
+    parser.add_argument("--about", default="", help="show only reports with these words")
     args = parser.parse_args()
     ids, reports, references = read(args.folder, args.labels, args.split)
     _, _, published = read(args.folder, PUBLISHED, args.split)
@@ -166,7 +168,8 @@ def main() -> None:
     print(f"{labeler.identity} against {args.labels}, split {args.split}, n {len(reports)}\n")
     print_table(pairs, list(zip(published, references, strict=True)))
     print_people(read_tags(args.folder, ids), pairs)
-    print_disagreements(ids, pairs, args.show)
+    about = [args.about in report.lower() for report in reports]
+    print_disagreements(list(compress(ids, about)), list(compress(pairs, about)), args.show)
     print(f"\n{len(reports) / seconds:,.0f} reports/s")
 
 

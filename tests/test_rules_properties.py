@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import csv
+import doctest
 import json
 import pickle
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -182,6 +184,13 @@ def test_the_cue_is_what_decided(text: str, cue: str | None) -> None:
 def test_what_keeps_no_finding_blank_is_shown() -> None:
     (mention,) = LABELER.mentions("Large hiatal hernia. No scoliosis.")
     assert (mention.finding, mention.status) == (Finding.NO_FINDING, Status.NEGATIVE)
+
+
+def test_the_page_on_labelers_computes_what_it_shows() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "labelers.md").read_text(encoding="utf-8")
+    block = re.findall(r"^```pycon\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[0]
+    test = doctest.DocTestParser().get_doctest(block, {}, "labelers", "labelers.md", 0)
+    assert doctest.DocTestRunner().run(test) == (0, len(test.examples))
 
 
 def test_identity_names_the_preset() -> None:
