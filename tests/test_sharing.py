@@ -27,6 +27,7 @@ import tiny_runs
 from mrg_r1.policy.settings import LoraSettings
 from mrg_r1.records import StepMetrics, read_jsonl
 from mrg_r1.trainers.packing import IGNORED, pack
+from mrg_r1.trainers.prompting import prompts_once
 from mrg_r1.trainers.sharing import Samples, SharingTrainer, why_not
 from tiny_runs import tiny_recipe
 
@@ -205,6 +206,50 @@ def test_samples_of_one_prompt_about_other_images_are_no_group() -> None:
     width = batch.pop("logits_to_keep")
     ids, mask = batch.pop("input_ids"), batch.pop("attention_mask")
     assert Samples(ids, mask, width, **batch).groups() == [[0, 1], [2]]
+
+
+@pytest.mark.parametrize("family", CONFIGS)
+@pytest.mark.parametrize("sample", [False, True])
+def test_a_prompt_read_once_is_continued_alike(family: str, sample: bool) -> None:
+    model = model_of(family)
+    batch = batch_of(family, [1, 1, 0, 0, 2, 2], [0] * 6)
+    del batch["logits_to_keep"]
+    counts = batch.pop("num_images", None)
+    options: dict[str, Any] = {"max_new_tokens": 12, "do_sample": sample, "pad_token_id": 0}
+    torch.manual_seed(3)
+    expected = model.generate(**batch, **options)
+    torch.manual_seed(3)
+    with prompts_once(model, 2, counts):
+        given = model.generate(**batch, **options)
+    assert given.tolist() == expected.tolist()
+    if sample:
+        assert given[0].tolist() != given[1].tolist()
+
+
+def test_each_prompt_and_image_is_read_once() -> None:
+    model = model_of("qwen2.5-vl")
+    batch = batch_of("qwen2.5-vl", [1, 1, 0, 0], [0] * 4)
+    del batch["logits_to_keep"]
+    counts = batch.pop("num_images")
+    patches: list[int] = []
+    tokens: list[int] = []
+    model.model.visual.register_forward_pre_hook(lambda _, inputs: patches.append(len(inputs[0])))
+    model.lm_head.register_forward_pre_hook(lambda _, inputs: tokens.append(inputs[0].numel()))
+    with prompts_once(model, 2, counts):
+        model.generate(**batch, max_new_tokens=2, do_sample=False, pad_token_id=0)
+    assert patches == [24 + 16 * 2]
+    assert tokens == [2 * 32, 4 * 32, 4 * 32]
+
+
+def test_prompts_that_are_not_repeated_are_left_alone() -> None:
+    model = model_of("qwen2.5-vl")
+    batch = batch_of("qwen2.5-vl", [1, 0, 1, 0], [0] * 4)
+    del batch["logits_to_keep"]
+    counts = batch.pop("num_images")
+    options: dict[str, Any] = {"max_new_tokens": 4, "do_sample": False, "pad_token_id": 0}
+    expected = model.generate(**batch, **options)
+    with prompts_once(model, 2, counts):
+        assert model.generate(**batch, **options).tolist() == expected.tolist()
 
 
 def test_a_packed_row() -> None:

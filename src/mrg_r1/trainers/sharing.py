@@ -22,6 +22,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from mrg_r1.trainers.packing import Packed, pack
 from mrg_r1.trainers.progress import say
+from mrg_r1.trainers.prompting import images_by_row, of_rows, prompts_once, same_images
 
 _THREE_AXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 _ONE_AXIS = ("llama", "qwen2", "qwen3")
@@ -110,6 +111,23 @@ class SharingTrainer(GRPOTrainer):
         back = torch.tensor(order, device=input_ids.device).argsort()
         return torch.cat(logps)[back], torch.cat(entropies)[back] if compute_entropy else None, None
 
+    def _generate_single_turn(
+        self,
+        prompt_ids: list[list[int]],
+        images: list[list[Any]] | None,
+        multimodal_fields: dict[str, Any],
+        num_generations: int,
+        has_tool_images: bool = False,
+    ) -> Any:
+        """TRL's, with each prompt read once."""
+        counts = None if images is None else [len(found or ()) for found in images]
+        copies = math.gcd(len(prompt_ids), num_generations)
+        model = _base(self.accelerator.unwrap_model(self.model_wrapped))
+        with prompts_once(model, copies, counts):
+            return super()._generate_single_turn(
+                prompt_ids, images, multimodal_fields, num_generations, has_tool_images
+            )
+
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """TRL's, which shuffles whole groups: those torn apart would share less."""
         with mock.patch.object(grpo_trainer, "shuffle_sequence_dict", self._shuffled):
@@ -152,11 +170,9 @@ class Samples:
         self._completions = [
             ids[-width:][kept[-width:]] for ids, kept in zip(input_ids, here, strict=True)
         ]
-        self._grids = self._pixels = None
-        if pixel_values is not None and image_grid_thw is not None and num_images is not None:
-            self._grids = image_grid_thw.split(list(num_images))
-            patches = [int(grid.prod(dim=-1).sum()) for grid in self._grids]
-            self._pixels = pixel_values.split(patches)
+        self._images = images_by_row(
+            {"pixel_values": pixel_values, "image_grid_thw": image_grid_thw}, num_images
+        )
 
     def groups(self) -> list[list[int]]:
         """The samples by prompt and images, in the order of their first."""
@@ -172,12 +188,7 @@ class Samples:
 
     def images(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """The fields that hold the images of some samples."""
-        if self._pixels is None or self._grids is None:
-            return {}
-        return {
-            "pixel_values": torch.cat([self._pixels[row] for row in rows]),
-            "image_grid_thw": torch.cat([self._grids[row] for row in rows]),
-        }
+        return of_rows([self._images[row] for row in rows]) if self._images else {}
 
     def packed(self, groups: Sequence[Sequence[int]], base: Any) -> Packed:
         """Groups as rows for a model."""
@@ -203,11 +214,7 @@ class Samples:
         return [positions[:, n, kept] for n, kept in enumerate(mask.bool())]
 
     def _same_images(self, row: int, other: int) -> bool:
-        if self._pixels is None or self._grids is None:
-            return True
-        return torch.equal(self._grids[row], self._grids[other]) and torch.equal(
-            self._pixels[row], self._pixels[other]
-        )
+        return not self._images or same_images(self._images[row], self._images[other])
 
 
 def _parts(groups: Sequence[list[int]], size: int) -> Iterator[list[list[int]]]:
