@@ -109,6 +109,7 @@ DENIED = [
     ("Negative for pneumothorax, pleural effusion.", "PX- EF-"),
     ("The lungs are free of consolidation or edema.", "CO- ED-"),
     ("Neither effusion nor pneumothorax.", "EF- PX-"),
+    ("No consolidation, cardiac decompensation or effusion.", "CO- EF-"),
     ("There is neither consolidation, nor effusion, nor pneumothorax.", "CO- EF- PX-"),
     ("No A-line, and no pneumothorax.", "PX-"),
     ("Nil pneumothorax.", "PX-"),

@@ -144,7 +144,7 @@ class _Scope:
         judged: the enlarged structures such a cue reaches where no mention stands nearer.
         denial: the negation in force.
         doubt: the hedge in force.
-        used: whether the cue in force has met a mention.
+        used: whether the cue in force has met a mention, or something enlarged.
         separated: whether a comma or 'and' has come since the last mention.
         closed: whether the clause has its verb.
         described: whether the last mention was called small, old or the like, so that a comma
@@ -260,19 +260,19 @@ class _Scope:
             self.reachable += new
 
     def _structure(self, index: int, event: Event) -> None:
-        if self.separated and self.alternative is None:
-            self.denial = None
-        before = self.events[index - 1] if index else None
+        before = self._attributive(index, event)
         ahead = self.judgement[index]
-        if before is not None and self._attributive(before, event):
-            judgement = self.attribute = Judgement(before, self.denial, self.doubt)
-        elif ahead is None:
-            judgement = self.attribute
-        else:
+        if (before or ahead) and self.separated and self.alternative is None:
+            self.denial = None
+        if before is not None:
+            self.attribute = Judgement(before, self.denial, self.doubt)
+            self._judge(event, self.attribute)
+        elif ahead is not None:
             self.predicate = ahead.quality
-            judgement = ahead._replace(doubt=ahead.doubt or (None if self.used else self.doubt))
-        if judgement is not None:
-            self._judge(event, judgement)
+            unmet = None if self.used else self.doubt
+            self._judge(event, ahead._replace(doubt=ahead.doubt or unmet))
+        elif self.attribute is not None:
+            self._judge(event, self.attribute)
 
     def _judge(self, structure: Event, judgement: Judgement) -> None:
         """Reads a structure by its quality; only an enlarged one can be denied or hedged."""
@@ -294,11 +294,13 @@ class _Scope:
             elif doubt is not None:
                 reading.hedge(doubt)
 
-    def _attributive(self, before: Event, structure: Event) -> bool:
-        """Whether the quality just before belongs to this structure: 'normal heart size'."""
+    def _attributive(self, index: int, structure: Event) -> Event | None:
+        """The quality just before that belongs to this structure: 'normal heart size'."""
+        before = self.events[index - 1] if index else None
+        if before is None or before.kind not in _QUALITIES or before is self.predicate:
+            return None
         between = self.words[before.last : structure.first]
-        near = len(between) <= (6 if "of" in between[-2:] else 3)
-        return before.kind in _QUALITIES and near and before is not self.predicate
+        return before if len(between) <= (6 if "of" in between[-2:] else 3) else None
 
     def _deny_back(self, event: Event) -> None:
         """'A or B is not seen'; with nothing before it, 'Resolved A' denies what follows."""
