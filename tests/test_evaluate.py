@@ -1,6 +1,6 @@
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,18 +9,23 @@ from rich.console import Console
 
 from literal_labeler import LiteralLabeler, write
 from mrg_r1.completion import render
-from mrg_r1.errors import DataError
+from mrg_r1.errors import ConfigError, DataError
 from mrg_r1.evaluate import (
     CONSTANT_NORMAL,
     best_constant,
+    complete_table,
     constant_normal,
+    difference_table,
     evaluate,
+    overlap_table,
     readings,
     score_system,
     table,
 )
 from mrg_r1.findings import Finding, Labels, Status
 from mrg_r1.labelers.rules import RulesLabeler
+from mrg_r1.metrics.presets import PRESETS
+from mrg_r1.metrics.text import TextPreparation
 from mrg_r1.records import Evaluation, Prediction, SystemScores
 from mrg_r1.rewards.format import FormatReward
 from mrg_r1.rewards.mccs import MccsReward
@@ -85,9 +90,98 @@ def test_best_constants_are_chosen_on_training_references() -> None:
     found = by_name(
         evaluate({"good": GOOD}, LiteralLabeler(), train_references=train, resamples=10)
     )
-    assert list(found)[1:] == ["constant-normal", "constant-best-f1", "constant-best-ccs"]
+    assert list(found)[1:] == [
+        *("constant-normal", "constant-best-f1", "constant-best-ccs", "random-train")
+    ]
     best = {f.finding: f for f in found["constant-best-f1"].findings}
     assert (best["Fracture"].fp, best["Edema"].fn) == (4, 3)
+
+
+def test_random_and_nearest_reports_come_from_training() -> None:
+    train = ["Fracture+"]
+    nearest = {p.id: p.reference for p in GOOD}
+    found = by_name(
+        evaluate(
+            {"poor": POOR}, LiteralLabeler(), train_references=train, nearest=nearest, resamples=5
+        )
+    )
+    # Two of the four references deny the fracture, two do not mention it.
+    assert value(found["random-train"], "inventions") == 0.5
+    assert value(found["random-train"], "polarity_errors") == 0.5
+    assert value(found["nearest-train"], "ce_f1", *MICRO) == 1.0
+    assert value(found["nearest-train"], "bleu-1") == pytest.approx(1.0)
+
+
+def test_random_reports_are_one_a_study_and_the_same_for_the_same_seed() -> None:
+    train = [f"word{i} Edema+" for i in range(100)]
+
+    def drawn(seed: int, samples: Sequence[Prediction] = GOOD) -> list[str]:
+        labeler = LiteralLabeler()
+        rows = evaluate(
+            {"a": samples}, labeler, train_references=train, resamples=2, seed=seed
+        ).systems
+        (system,) = [row for row in rows if row.name == "random-train"]
+        return [repr(s) for s in system.scores if s.metric in ("distinct", "bleu-1")]
+
+    assert drawn(0) == drawn(0) == drawn(0, GOOD[::-1])
+    assert "value=0.5," in drawn(0)[-1]  # two studies of two samples
+
+
+def test_all_rows_are_compared_with_the_first_system_or_the_one_that_is_named() -> None:
+    systems = {"good": GOOD, "poor": POOR}
+    found = by_name(evaluate(systems, LiteralLabeler(), resamples=50))
+    assert list(found)[:2] == ["good", "poor"]
+    assert found["good"].differences == ()
+    (f1,) = [
+        d
+        for d in found["poor"].differences
+        if d.metric == "ce_f1" and {*MICRO} <= {*d.signature.split("|")}
+    ]
+    assert (f1.baseline, f1.value) == ("good", -1.0)
+    assert f1.low <= f1.value <= f1.high
+    named = by_name(evaluate(systems, LiteralLabeler(), baseline="constant-normal", resamples=50))
+    assert list(named) == list(found)
+    assert named["constant-normal"].differences == ()
+    assert {d.baseline for d in named["good"].differences} == {"constant-normal"}
+    assert [s.scores for s in named.values()] == [s.scores for s in found.values()]
+
+
+def test_a_baseline_that_is_not_there() -> None:
+    with pytest.raises(ConfigError, match=r"no system 'x'; there are a, constant-normal, "):
+        evaluate({"a": GOOD}, LiteralLabeler(), baseline="x", resamples=2)
+
+
+def test_systems_are_paired_by_id_whatever_their_order() -> None:
+    """A pair that is shuffled would widen the interval of a constant difference."""
+    better = [replace(p, report="Edema+") for p in GOOD]
+    found = by_name(evaluate({"a": GOOD, "b": better[::-1]}, LiteralLabeler(), resamples=50))
+    again = by_name(evaluate({"a": GOOD, "b": better}, LiteralLabeler(), resamples=50))
+    assert found["b"].differences == again["b"].differences
+
+
+def test_patients_are_resampled_where_they_are_known() -> None:
+    patients = [replace(p, patient_id="one") for p in GOOD]
+    known = by_name(evaluate({"a": patients, "b": POOR}, LiteralLabeler(), resamples=20))
+    assert known["b"].bootstrap == "patients:1|resamples:20|seed:0"
+    assert all(s.low == s.high for s in known["b"].scores)  # the only patient, each time
+    some = [patients[0], *GOOD[1:]]
+    partly = by_name(evaluate({"a": some}, LiteralLabeler(), resamples=20))
+    assert partly["a"].bootstrap == "studies:2|resamples:20|seed:0"
+
+
+def test_word_overlap_of_prepared_texts() -> None:
+    references = ["The heart is BIG.", "The heart is big."]
+    systems = {"a": predictions(["the heart is big .", "?"], references)}
+    raw = by_name(evaluate(systems, LiteralLabeler(), resamples=2))["a"]
+    prepared = TextPreparation.of("r2gen-iu", references * 2)
+    cleaned = by_name(evaluate(systems, LiteralLabeler(), text=prepared, resamples=2))["a"]
+    assert value(raw, "bleu-1", "text:raw") < 0.5 < value(cleaned, "bleu-1", "text:r2gen-iu")
+    assert "bleu-1" not in {
+        s.metric
+        for s in by_name(evaluate(systems, LiteralLabeler(), resamples=2))[
+            "constant-best-f1-oracle"
+        ].scores
+    }  # labels without a text
 
 
 def test_signatures_name_what_was_used() -> None:
@@ -146,6 +240,14 @@ BAD = {
     "no systems": ({}, "nothing to score"),
     "no predictions": ({"a": []}, "'a' has no predictions"),
     "taken name": ({"constant-normal": GOOD}, "rename the system"),
+    "name of a later baseline": ({"nearest-train": GOOD}, "rename the system"),
+    "other patient": (
+        {
+            "a": [replace(p, patient_id="x") for p in GOOD],
+            "b": [replace(POOR[0], patient_id="y"), *POOR[1:]],
+        },
+        "'0/0' is of patient 'y' in 'b' but 'x' in another system",
+    ),
     "the references' name": ({"reference": GOOD}, "rename the system"),
     "id twice": ({"a": [*GOOD, GOOD[0]]}, "id '0/0' occurs twice in 'a'"),
     "empty reference": ({"a": [replace(GOOD[0], reference=" ")]}, "'0/0' in 'a' has an empty"),
@@ -234,11 +336,51 @@ def test_an_evaluation_survives_its_file(tmp_path: Path) -> None:
     assert set(json.loads((tmp_path / "evaluation.json").read_text())) == {"systems"}
 
 
-def shown(evaluation: Evaluation, width: int) -> str:
+def test_an_evaluation_of_an_older_version_can_be_read(tmp_path: Path) -> None:
+    path = tmp_path / "evaluation.json"
+    finding = {"finding": "Edema", "tp": 1, "fp": 0, "fn": 0, "precision": 1, "recall": 1, "f1": 1}
+    system = {"name": "a", "n": 1, "scores": [], "findings": [finding]}
+    path.write_text(json.dumps({"systems": [system]}))
+    (found,) = Evaluation.read(path).systems
+    assert (found.differences, found.bootstrap, found.findings[0].omissions) == ((), "", None)
+
+
+def shown(evaluation: Evaluation, width: int, draw: Callable[..., object] = table) -> str:
     console = Console(width=width)
     with console.capture() as capture:
-        console.print(table(evaluation))
+        console.print(draw(evaluation))
     return capture.get()
+
+
+def test_the_other_tables_cut_nothing_off_in_80_columns() -> None:
+    found = evaluate({"mine": GOOD, "poor": POOR}, LiteralLabeler(), resamples=50)
+    words = shown(found, 80, overlap_table)
+    assert {"bleu-4", "rouge-l", "cider", "polarity", "omitted", "invented"} <= {*words.split()}
+    against = shown(found, 80, difference_table)
+    assert "minus mine" in against
+    assert "-1.000" in against
+    assert "…" not in words + against
+
+
+def test_a_system_alone_is_compared_with_the_baselines() -> None:
+    found = evaluate({"mine": GOOD}, LiteralLabeler(), resamples=5)
+    assert "constant-normal" in shown(found, 80, difference_table)
+    assert difference_table(Evaluation(found.systems[:1])) is None
+
+
+def test_the_complete_table_has_every_score_with_its_signature() -> None:
+    found = evaluate({"mine": GOOD}, LiteralLabeler(), resamples=5)
+    text = shown(found, 240, complete_table)
+    assert all(s.signature in text for s in found.systems[0].scores)
+    assert text.count("ce_f1") == 24 * len(found.systems)
+
+
+def test_a_table_of_a_convention() -> None:
+    found = evaluate({"mine": GOOD}, LiteralLabeler(), resamples=5)
+    convention = PRESETS["promptmrg"]
+    text = shown(found, 80, lambda e: table(e, convention.variants, convention.uncertain))
+    assert "example-14" in text
+    assert "micro-13" not in text
 
 
 def test_the_table_shows_systems_beside_the_constant_rows() -> None:

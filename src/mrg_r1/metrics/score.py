@@ -111,7 +111,7 @@ class Estimates:
         pairs = [(i, theirs[key]) for i, key in enumerate(self.names) if key in theirs]
         if not pairs:
             return ()
-        ours, others = (list(columns) for columns in zip(*pairs, strict=True))
+        ours, others = [i for i, _ in pairs], [j for _, j in pairs]
         values = self.values[ours] - baseline.values[others]
         resampled = self.resampled[:, ours] - baseline.resampled[:, others]
         low, high = np.percentile(resampled, PERCENTILES, axis=0)
