@@ -1,0 +1,244 @@
+"""Reports a second of every labeler in one run, as ratios.
+
+    python bench/labelers.py --reports annotation.json --folder made --medspacy OTHER/bin/python
+
+Contenders take turns, round by round, so that a machine that slows down slows all of them; a
+ratio is the median over rounds of two neighbours' ratio. By the wall, and by the processor time
+of all threads, which other programs on the machine change less but in which waiting threads count.
+
+CheXbert runs with random weights of its true size unless --folder holds `chexbert.pth`, and with
+a vocabulary learnt from the reports unless it holds `vocab.txt`; what is made is kept there. One
+report at a time is how f1chexbert runs it, batches in order of arrival are how RadEval (16) and
+CheXbert's own code (18) do. medspaCy needs an older numpy than ours, so it runs in a Python of
+its own (`pip install medspacy` there), with the phrases and cues of the rules. As installed, its
+sentence splitter logs each sentence, which takes longer than splitting; here that is off, too.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from tokenizers import BertWordPieceTokenizer
+
+from mrg_r1.data import phantom
+from mrg_r1.labelers.chexbert import ChexbertLabeler, TorchNetwork
+from mrg_r1.labelers.chexbert.int8 import Int8Network, write_int8
+from mrg_r1.labelers.chexbert.model import BERT_BASE_UNCASED, Chexbert
+from mrg_r1.labelers.rules import RulesLabeler
+from mrg_r1.labelers.rules.lexicon import lexicon
+
+PIECES = 500
+"""Of a vocabulary learnt from the reports: cuts words about as often as BERT's does."""
+
+Seconds = tuple[float, float]
+"""By the wall and by the processor."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """What labels all reports once and tells the seconds; `base` is what it is compared with."""
+
+    name: str
+    threads: int
+    base: str
+    count: int
+    run: Callable[[], Seconds]
+
+
+def main() -> None:
+    """Prints a line for each contender."""
+    args = arguments()
+    with TemporaryDirectory() as temporary:
+        reports = read_reports(args.reports, Path(temporary))
+        folder = args.folder or Path(temporary)
+        folder.mkdir(parents=True, exist_ok=True)
+        few = reports[:: max(1, len(reports) // args.few)][: args.few]
+        contenders = list(light(reports, few, args.medspacy))
+        if not args.no_chexbert:
+            make_files(folder, reports)
+            contenders += chexbert(folder, few, args.threads)
+        rounds = [[each.run() for each in contenders] for _ in range(args.rounds)]
+    load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
+    print(f"{len(reports)} reports ({len(few)} for the slow), {args.rounds} rounds, load {load}")
+    show(contenders, rounds)
+
+
+def arguments() -> argparse.Namespace:
+    """The command line."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
+    parser.add_argument(
+        "--reports", type=Path, help="R2Gen's annotation.json, or a CSV; else drawn"
+    )
+    parser.add_argument("--folder", type=Path, help="keeps what is made for CheXbert")
+    parser.add_argument("--medspacy", type=Path, help="a Python that has medspaCy")
+    parser.add_argument("--no-chexbert", action="store_true")
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--few", type=int, default=100, help="reports for what is slow")
+    parser.add_argument("--rounds", type=int, default=3)
+    return parser.parse_args()
+
+
+def read_reports(path: Path | None, temporary: Path) -> list[str]:
+    """The reports of a file, or drawn ones."""
+    if path is None:
+        studies = phantom.draw(temporary / "studies", train=400, val=0, test=0, size=32).studies
+        return [study.findings for study in studies]
+    if path.suffix == ".json":
+        annotation = json.loads(path.read_text(encoding="utf-8"))
+        return [study["report"] for split in annotation.values() for study in split]
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return [row["report"] for row in csv.DictReader(file)]
+
+
+def timed(work: Callable[[], object]) -> Seconds:
+    """The seconds of some work in this process."""
+    wall, cpu = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - wall, time.process_time() - cpu
+
+
+def light(reports: Sequence[str], few: Sequence[str], medspacy: Path | None) -> list[Contender]:
+    """The rules and what they replace, one core each."""
+    rules = RulesLabeler()
+    rules.label(reports[:1])
+    found = [
+        Contender("rules", 1, "medspaCy", len(reports), lambda: timed(lambda: rules.label(reports)))
+    ]
+    if medspacy:
+        found.append(Contender("medspaCy", 1, "", len(few), worker(medspacy, few)))
+        logging = worker(medspacy, few, "--log")
+        found.append(Contender("medspaCy, as installed", 1, "medspaCy", len(few), logging))
+    return found
+
+
+def worker(python: Path, reports: Sequence[str], *options: str) -> Callable[[], Seconds]:
+    """Labels the reports once a call with medspaCy, in a process of its own."""
+    process = subprocess.Popen(
+        [python, Path(__file__).with_name("medspacy_worker.py"), *options],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    assert process.stdin
+    assert process.stdout
+    writer, reader = process.stdin, process.stdout
+    entries = lexicon("chexbert").entries.items()
+    rules = [[" ".join(phrase), e.kind.value] for phrase, found in entries for e in found]
+    print(json.dumps({"rules": rules, "reports": reports}), file=writer, flush=True)
+    reader.readline()
+
+    def run() -> Seconds:
+        print("go", file=writer, flush=True)
+        wall, cpu = map(float, reader.readline().split())
+        return wall, cpu
+
+    return run
+
+
+def make_files(folder: Path, reports: Sequence[str]) -> None:
+    """Makes what is not there: random weights, a vocabulary, and the int8 file."""
+    weights, vocabulary, int8 = (folder / name for name in FILES)
+    if not weights.exists():
+        torch.manual_seed(0)
+        state = {f"module.{key}": value for key, value in Chexbert().state_dict().items()}
+        torch.save({"model_state_dict": state}, weights)
+    if not vocabulary.exists():
+        learnt = BertWordPieceTokenizer(lowercase=True)
+        learnt.train_from_iterator(reports, vocab_size=PIECES, show_progress=False)
+        pieces = sorted(learnt.get_vocab(), key=learnt.get_vocab().__getitem__)
+        unused = [f"[unused{n}]" for n in range(BERT_BASE_UNCASED.vocab_size - len(pieces))]
+        vocabulary.write_text("\n".join(pieces + unused) + "\n", encoding="utf-8")
+    if not int8.exists():
+        write_int8(weights, int8)
+
+
+FILES = ("chexbert.pth", "vocab.txt", "chexbert-int8.onnx")
+
+
+def chexbert(folder: Path, reports: Sequence[str], threads: Sequence[int]) -> list[Contender]:
+    """CheXbert as it is run elsewhere, and here."""
+    weights, vocabulary, int8 = (folder / name for name in FILES)
+    network = TorchNetwork(weights, "cpu")
+    labeler = ChexbertLabeler(network, vocabulary)
+    lengths = list(map(len, labeler.vocabulary.ids(reports)))
+    print(f"CheXbert: {statistics.mean(lengths):.0f} tokens a report, at most {max(lengths)}")
+    found: list[Contender] = []
+    for count in threads:
+        small = ChexbertLabeler(Int8Network(int8, count), vocabulary)
+        ways: dict[str, Callable[[], object]] = {
+            "CheXbert, one at a time": lambda: in_order(labeler, reports, 1),
+            "CheXbert, 16 as they come": lambda: in_order(labeler, reports, 16),
+            "CheXbert, 18 as they come": lambda: in_order(labeler, reports, 18),
+            "chexbert": lambda: labeler.label(reports),
+            "chexbert int8": lambda small=small: small.label(reports),
+        }
+        found += [
+            Contender(name, count, next(iter(ways)), len(reports), with_threads(count, work))
+            for name, work in ways.items()
+        ]
+    return found
+
+
+def with_threads(count: int, work: Callable[[], object]) -> Callable[[], Seconds]:
+    """Times work on so many threads of torch."""
+
+    def run() -> Seconds:
+        torch.set_num_threads(count)
+        return timed(work)
+
+    return run
+
+
+@torch.no_grad()
+def in_order(labeler: ChexbertLabeler, reports: Sequence[str], size: int) -> list[list[int]]:
+    """Batches in order of arrival, each padded to its longest; tokens are made one by one."""
+    assert isinstance(labeler.network, TorchNetwork)
+    found: list[list[int]] = []
+    for start in range(0, len(reports), size):
+        rows = [labeler.vocabulary.ids([report])[0] for report in reports[start : start + size]]
+        longest = max(map(len, rows))
+        ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+        mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
+        found += labeler.network.model(ids, mask).argmax(dim=2).tolist()
+    return found
+
+
+def show(contenders: Sequence[Contender], rounds: Sequence[Sequence[Seconds]]) -> None:
+    """A line for each contender: rates, and ratios to what it is compared with."""
+    print(f"{'labeler':28}{'threads':>8}{'/s wall':>10}{'/s CPU':>10}  ratio wall, CPU")
+    rates = {
+        (each.name, each.threads): [
+            [each.count / seconds[index][clock] for seconds in rounds] for clock in (0, 1)
+        ]
+        for index, each in enumerate(contenders)
+    }
+    for each in contenders:
+        wall, cpu = own = rates[each.name, each.threads]
+        line = f"{each.name:28}{each.threads:8}"
+        line += f"{statistics.median(wall):10.1f}{statistics.median(cpu):10.1f}"
+        base = rates.get((each.base, each.threads))
+        if base and each.name != each.base:
+            ratios = [
+                statistics.median(a / b for a, b in zip(mine, theirs, strict=True))
+                for mine, theirs in zip(own, base, strict=True)
+            ]
+            line += f"  {ratios[0]:.2f}, {ratios[1]:.2f} x {each.base}"
+        print(line)
+
+
+if __name__ == "__main__":
+    main()
