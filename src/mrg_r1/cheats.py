@@ -193,6 +193,8 @@ def _hedged(study: Study) -> str:
     """What the reference says, each finding it affirms only as a possibility."""
     statuses = dict(study.labels.items())
     affirmed = [f for f in DISEASES if study.labels[f] is Status.POSITIVE]
+    if not affirmed:
+        return study.reference
     return statement(Labels.of(statuses | dict.fromkeys(affirmed, Status.UNCERTAIN)))
 
 
