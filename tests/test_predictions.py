@@ -52,6 +52,16 @@ def test_a_completion_without_tags_has_no_report(tmp_path: Path) -> None:
     assert (found.completion, found.report) == ("Clear.", "")
 
 
+def test_patients_and_images_come_along(tmp_path: Path) -> None:
+    row = {"id": "1", "report": "A.", "reference": "B.", "subject_id": 7, "image": "a.png;b.png"}
+    (found,) = read_predictions(lines(tmp_path / "a.jsonl", row))
+    assert (found.patient_id, found.images) == ("7", ("a.png", "b.png"))
+    references = lines(tmp_path / "r.jsonl", {"id": "1", "report": "B.", "image_path": ["c.png"]})
+    bare = text(tmp_path / "a.csv", "id,report,patient\n1,A.,\n")
+    (found,) = read_predictions(bare, references=references)
+    assert (found.patient_id, found.images) == ("", ("c.png",))
+
+
 def test_columns_by_option_and_study(tmp_path: Path) -> None:
     path = text(tmp_path / "a.csv", "uid,study_id,hyp,gt\nx,s,Clear.,Ill.\n")
     found = read_predictions(path, prediction_column="hyp", reference_column="gt", id_column="uid")

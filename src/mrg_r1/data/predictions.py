@@ -14,6 +14,8 @@ from mrg_r1.records import Prediction, read_json
 Rows = Sequence[tuple[str, Mapping[str, Any]]]
 """(where the row is, its cells by column); 'where' names the file and the line or item."""
 
+IMAGE_COLUMNS = ("images", "image", "image_path")
+PATIENT_COLUMNS = ("patient_id", "patient", "subject_id")
 PREDICTION_COLUMNS = ("report", "prediction", "completion")
 REFERENCE_COLUMNS = ("reference", "report")
 
@@ -30,8 +32,9 @@ def read_predictions(
 
     A text with a `<report>` tag, and any text of a column named `completion`, is a raw
     completion and is parsed; any other text is the report itself, and may be empty. Samples are
-    their own study unless a column `study_id` says otherwise. JSON is a list of objects, or an
-    object of texts by id.
+    their own study unless a column `study_id` says otherwise; `patient_id`, `patient` or
+    `subject_id` names the patient, and `images`, `image` or `image_path` the images (a list, or
+    paths parted by ';'). JSON is a list of objects, or an object of texts by id.
 
     Args:
         path: a `.csv`, `.json` or `.jsonl` file; `.csv` and `.jsonl` may be gzip (`.gz`).
@@ -44,7 +47,7 @@ def read_predictions(
         DataError: a file or column is not there; an id is empty or occurs twice; a text is not
             text; a reference is empty; the ids of the two files differ. Names file and line.
     """
-    rows = _rows(path, id_column, "report")
+    rows = read_rows(path, id_column, "report", [id_column])
     ids = _ids(rows, id_column)
     column = _column(path, rows, prediction_column, PREDICTION_COLUMNS, "--prediction-column")
     if references is None:
@@ -74,14 +77,29 @@ def _prediction(
     else:
         completion, think, report = _optional(row, "completion"), _optional(row, "think"), text
     study = _optional(row, "study_id") or _optional(source, "study_id") or id_
-    return Prediction(id_, study, completion, think, report, reference)
+    patient = next(
+        (found for at in (row, source) for c in PATIENT_COLUMNS if (found := _optional(at, c))), ""
+    )
+    pictures = images(row[1]) or images(source[1])
+    return Prediction(id_, study, completion, think, report, reference, pictures, patient)
+
+
+def images(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The image paths of a row as they are written there; none without a column of images."""
+    for column in IMAGE_COLUMNS:
+        value: Any = row.get(column)
+        if isinstance(value, list):
+            return tuple(str(path) for path in cast("list[Any]", value))
+        if value:
+            return tuple(str(value).split(";"))
+    return ()
 
 
 def _matching(
     references: Path, path: Path, ids: Sequence[str], id_column: str, column: str | None
 ) -> tuple[Rows, str]:
     """The rows of the references in the order of the predictions, and the column to read."""
-    rows = _rows(references, id_column, "reference")
+    rows = read_rows(references, id_column, "reference", [id_column])
     found = dict(zip(_ids(rows, id_column), rows, strict=True))
     missing = [id_ for id_ in ids if id_ not in found]
     extra = list(found.keys() - set(ids))
@@ -94,11 +112,15 @@ def _matching(
     return [found[id_] for id_ in ids], wanted
 
 
-def _rows(path: Path, id_column: str, text_column: str) -> Rows:
-    """The rows of a file of any of the three kinds; at least one."""
+def read_rows(path: Path, id_column: str, text_column: str, required: Sequence[str] = ()) -> Rows:
+    """The rows of a CSV, JSON or JSON lines file; at least one.
+
+    Raises:
+        DataError: the file is not there, of another kind, damaged, or without rows.
+    """
     kind = path.name.removesuffix(".gz").rpartition(".")[2].lower()
     if kind == "csv":
-        rows = _numbered(path, read_csv(path, [id_column]))
+        rows = _numbered(path, read_csv(path, required))
     elif kind == "jsonl":
         rows = _numbered(path, read_jsonl(path))
     elif kind == "json":
