@@ -17,6 +17,7 @@ from typing import IO, Any
 from mrg_r1.data.rows import missing_column, read_csv, read_jsonl
 from mrg_r1.errors import ConfigError, DataError
 from mrg_r1.findings import FINDINGS, Labels
+from mrg_r1.labelers import Labeler
 from mrg_r1.labelers.rules import Mention, RulesLabeler
 from mrg_r1.records import replacing
 
@@ -41,7 +42,7 @@ class Labelled:
 def label_file(
     source: Path,
     out: Path,
-    labeler: RulesLabeler,
+    labeler: Labeler,
     *,
     column: str = "report",
     evidence: Path | None = None,
@@ -66,10 +67,13 @@ def label_file(
         on_rows: told the number of rows of each chunk when it is written.
 
     Raises:
-        ConfigError: `out` or `evidence` is the source or the other, or `out` is no CSV file.
+        ConfigError: `out` or `evidence` is the source or the other, or `out` is no CSV file, or
+            the labeler gives no evidence.
         DataError: the source cannot be read, or lacks the column, or has label columns already.
     """
     _check_targets(source, out, evidence)
+    if evidence and not isinstance(labeler, RulesLabeler):
+        raise ConfigError("label: only rules tell what decided; leave out --evidence (or --cache)")
     columns = _columns(source, column, overwrite=overwrite)
     rows = empty = 0
     with ExitStack() as files:
@@ -82,7 +86,7 @@ def label_file(
             reports = [_report(source, row, column) for row in chunk]
             for (_, row), labels in zip(chunk, _codes(labeler, reports), strict=True):
                 writer.writerow({name: _cell(row.get(name)) for name in columns} | labels)
-            if mentions:
+            if mentions and isinstance(labeler, RulesLabeler):
                 _write_mentions(mentions, labeler, chunk, reports)
             rows += len(chunk)
             empty += reports.count("")
@@ -90,9 +94,19 @@ def label_file(
     return Labelled(rows, empty)
 
 
-def _codes(labeler: RulesLabeler, reports: Sequence[str]) -> Iterator[dict[str, str]]:
+def _codes(labeler: Labeler, reports: Sequence[str]) -> Iterator[dict[str, str]]:
     labels = iter(labeler.label([report for report in reports if report]))
     return (next(labels).to_csv() if report else _NOTHING for report in reports)
+
+
+def read_reports(source: Path, column: str = "report") -> Iterator[str]:
+    """The reports of a CSV or JSON lines file, in order; '' where a row has none.
+
+    Raises:
+        DataError: the source cannot be read, or lacks the column.
+    """
+    _columns(source, column, overwrite=True)
+    return (_report(source, row, column) for row in _rows(source))
 
 
 def _write_mentions(

@@ -35,6 +35,7 @@ def the_labeler(labeler: LabelerRecipe) -> Labeler:
         weights=labeler.weights,
         vocabulary=labeler.vocabulary,
         device=labeler.device,
+        cache=labeler.cache,
     )
     return CachedLabeler(made)
 

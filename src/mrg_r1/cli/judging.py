@@ -5,11 +5,20 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from mrg_r1.cli.app import Json, app, busy, note, print_json, screen
+from mrg_r1.cli.readers import (
+    Cache,
+    LabelerName,
+    OnDevice,
+    Preset,
+    Vocabulary,
+    Weights,
+    reader,
+)
 from mrg_r1.errors import ConfigError
 
 
@@ -31,10 +40,12 @@ def evaluate(
     references: Annotated[
         Path | None, typer.Option(help="The file of references, if they are elsewhere.")
     ] = None,
-    labeler: Annotated[Literal["rules"], typer.Option(help="Who reads the reports.")] = "rules",
-    preset: Annotated[
-        Literal["chexbert", "chexpert"], typer.Option(help="Whose conventions it follows.")
-    ] = "chexbert",
+    labeler: LabelerName = "rules",
+    preset: Preset = "chexbert",
+    weights: Weights = None,
+    vocabulary: Vocabulary = None,
+    device: OnDevice = "auto",
+    cache: Cache = None,
     resamples: Annotated[int, typer.Option(min=1, help="Bootstrap resamples.")] = 1000,
     seed: Annotated[int, typer.Option(min=0, help="Seed of the bootstrap.")] = 0,
     out: Annotated[
@@ -48,8 +59,8 @@ def evaluate(
     headlines; --json and -o hold every variant, each with its signature.
     """
     from mrg_r1 import evaluate as verb
-    from mrg_r1.labelers.rules import RulesLabeler
 
+    reads = reader(labeler, preset, weights, vocabulary, device, cache)
     paths = [path / "predictions.jsonl" if path.is_dir() else path for path in files]
     systems = {
         system: verb.read_predictions(
@@ -62,7 +73,7 @@ def evaluate(
         for system, path in zip(_names(files, name or ()), paths, strict=True)
     }
     with busy("labelling and scoring"):
-        evaluation = verb.evaluate(systems, RulesLabeler(preset), resamples=resamples, seed=seed)
+        evaluation = verb.evaluate(systems, reads, resamples=resamples, seed=seed)
     if out:
         evaluation.write(out)
         note(f"{out}: {len(evaluation.systems)} systems, constant reports included")

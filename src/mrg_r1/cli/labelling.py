@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mrg_r1.cli.app import Json, app, busy, counting, note, print_json, screen
+from mrg_r1.cli.readers import (
+    Cache,
+    LabelerName,
+    OnDevice,
+    Preset,
+    Vocabulary,
+    Weights,
+    reader,
+)
 from mrg_r1.errors import ConfigError
 from mrg_r1.findings import Finding
 
-Preset = Literal["chexbert", "chexpert"]
+if TYPE_CHECKING:
+    from mrg_r1.labelers import Labeler
 
 _EXAMPLES = 10
 """Differences shown on the screen where no number is given."""
@@ -27,10 +37,12 @@ def label(
         typer.Option("--out", "-o", help="The CSV file to write; with --compare a .jsonl file."),
     ] = None,
     column: Annotated[str, typer.Option(help="The column that holds the report.")] = "report",
-    labeler: Annotated[Literal["rules"], typer.Option(help="Who reads the reports.")] = "rules",
-    preset: Annotated[
-        Preset, typer.Option(help="Whose conventions to follow where published labelers differ.")
-    ] = "chexbert",
+    labeler: LabelerName = "rules",
+    preset: Preset = "chexbert",
+    weights: Weights = None,
+    vocabulary: Vocabulary = None,
+    device: OnDevice = "auto",
+    cache: Cache = None,
     evidence: Annotated[
         Path | None, typer.Option(help="Also write each mention as a line of JSON.")
     ] = None,
@@ -72,26 +84,26 @@ def label(
     if file is None or out is None:
         missing = "argument 'FILE'" if file is None else "option '--out' / '-o'"
         raise ConfigError(f"Missing {missing}; type 'mrg-r1 label --help'")
-    _label(file, out, column, preset, evidence, overwrite_labels=overwrite_labels)
+    reads = reader(labeler, preset, weights, vocabulary, device, cache)
+    _label(file, out, reads, column, evidence, overwrite_labels=overwrite_labels)
 
 
 def _label(
     file: Path,
     out: Path,
+    labeler: Labeler,
     column: str,
-    preset: Preset,
     evidence: Path | None,
     *,
     overwrite_labels: bool,
 ) -> None:
     from mrg_r1.label import label_file
-    from mrg_r1.labelers.rules import RulesLabeler
 
     with counting("labelling reports") as advance:
         done = label_file(
             file,
             out,
-            RulesLabeler(preset),
+            labeler,
             column=column,
             evidence=evidence,
             overwrite=overwrite_labels,
@@ -105,7 +117,7 @@ def _compare(
     a: Path,
     b: Path,
     column: str,
-    preset: Preset,
+    preset: str,
     finding: Finding | None,
     limit: int | None,
     id_column: str | None,

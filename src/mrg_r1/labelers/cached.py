@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from mrg_r1.findings import Labels
 from mrg_r1.labelers import Labeler
+from mrg_r1.labelers.store import LabelStore
 
 
 class CachedLabeler:
@@ -18,13 +19,15 @@ class CachedLabeler:
     Args:
         inner: the labeler that does the work.
         size: how many texts to remember; the least recently used is forgotten first.
+        store: keeps all of them in a file, from run to run; none unless it is given.
     """
 
-    def __init__(self, inner: Labeler, size: int = 65_536) -> None:
+    def __init__(self, inner: Labeler, size: int = 65_536, store: LabelStore | None = None) -> None:
         if size < 1:
             raise ValueError(f"a cache remembers at least 1 text, not {size}")
         self.inner = inner
         self.size = size
+        self.store = store
         self._known: OrderedDict[str, Labels] = OrderedDict()
 
     @property
@@ -35,7 +38,7 @@ class CachedLabeler:
     def label(self, reports: Sequence[str]) -> list[Labels]:
         """Labels of each report, in order."""
         new = [report for report in dict.fromkeys(reports) if report not in self._known]
-        fresh = dict(zip(new, self.inner.label(new), strict=True)) if new else {}
+        fresh = self._label(new) if new else {}
         labels = [fresh[r] if r in fresh else self._known[r] for r in reports]
         for report, found in zip(reports, labels, strict=True):
             self._known[report] = found
@@ -43,3 +46,12 @@ class CachedLabeler:
         while len(self._known) > self.size:
             self._known.popitem(last=False)
         return labels
+
+    def _label(self, reports: Sequence[str]) -> dict[str, Labels]:
+        """Labels of reports that are not remembered: from the store, else from the labeler."""
+        stored = self.store.get(reports) if self.store else {}
+        new = [report for report in reports if report not in stored]
+        fresh = dict(zip(new, self.inner.label(new), strict=True)) if new else {}
+        if self.store and fresh:
+            self.store.put(fresh)
+        return stored | fresh

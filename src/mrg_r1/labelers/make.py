@@ -6,7 +6,9 @@ from pathlib import Path
 
 from mrg_r1.errors import ConfigError, MissingExtra
 from mrg_r1.labelers import Labeler
+from mrg_r1.labelers.cached import CachedLabeler
 from mrg_r1.labelers.rules import RulesLabeler
+from mrg_r1.labelers.store import LabelStore
 
 
 def make_labeler(
@@ -16,8 +18,9 @@ def make_labeler(
     weights: str | Path = "",
     vocabulary: str | Path = "",
     device: str = "auto",
+    cache: str | Path = "",
 ) -> Labeler:
-    """The labeler of this name, ready to read reports.
+    """The labeler of this name, ready to read reports; CheXbert reads each text once.
 
     Args:
         name: 'rules' or 'chexbert'.
@@ -25,16 +28,22 @@ def make_labeler(
         weights: CheXbert's checkpoint, or the int8 file (`*.onnx`) made from it.
         vocabulary: the vocab.txt of bert-base-uncased.
         device: where CheXbert runs: 'auto' (a GPU if there is one), 'cpu' or 'cuda'.
+        cache: the file that keeps labels from run to run; none unless it is named.
 
     Raises:
         ConfigError: there is no such labeler or device, or CheXbert lacks a file.
         DataError: a file is not there, or not CheXbert's.
         MissingExtra: CheXbert's packages are not installed.
     """
-    if name == "rules":
-        return RulesLabeler(preset)
-    if name != "chexbert":
+    if name not in ("rules", "chexbert"):
         raise ConfigError(f"labeler: no '{name}'; use rules or chexbert")
+    rules = name == "rules"
+    made = RulesLabeler(preset) if rules else _chexbert(weights, vocabulary, device)
+    store = LabelStore(Path(cache).expanduser(), made.identity) if str(cache) else None
+    return made if rules and store is None else CachedLabeler(made, store=store)
+
+
+def _chexbert(weights: str | Path, vocabulary: str | Path, device: str) -> Labeler:
     for value, file, option in (
         (weights, "chexbert.pth", "weights"),
         (vocabulary, "vocab.txt", "vocabulary"),
