@@ -2,6 +2,7 @@
 
 import importlib.util
 import pickle
+import re
 import runpy
 import subprocess
 import sys
@@ -204,3 +205,11 @@ def test_a_plugin_file_of_ones_own(tmp_path: Path) -> None:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.compute_score("", HONEST, REFERENCE)["score"] == pytest.approx(1.0)
+
+
+def test_the_page_of_trainers_imports_what_exists() -> None:
+    page = (Path(__file__).parents[1] / "docs" / "trainers.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    assert len(blocks) == 6
+    for block in blocks:
+        exec(block, {})

@@ -30,6 +30,8 @@ DOCUMENTS = (
     "docs/equations.md",
     "docs/labelers.md",
     "docs/measured.md",
+    "docs/rewards.md",
+    "docs/trainers.md",
 )
 HEAVY = ("torch", "transformers", "trl", "datasets", "peft", "numpy", "pandas", "PIL", "pydicom")
 
