@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 from mrg_r1.config import (
     DataRecipe,
+    LabelerRecipe,
     PolicyRecipe,
     Recipe,
     load_recipe,
@@ -328,6 +329,11 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "sft option": ({"sft": {"bf16": False, "beta": 1}}, ConfigError, "sft.beta: SFTConfig has no"),
     "package": ({"srl": {"deepspeed": {"x": 1}, "bf16": False}}, MissingExtra, "deepspeed"),
     "policy": ({"policy": PolicyRecipe(path="/no/model")}, DataError, "/no/model: no policy here"),
+    "labeler": (
+        {"labeler": LabelerRecipe("chexbert", weights="/no/chexbert.pth", vocabulary="/no/v.txt")},
+        DataError,
+        "/no/chexbert.pth: no such file",
+    ),
 }
 
 
