@@ -51,7 +51,9 @@ def free_memory() -> None:
 
 
 def _state() -> PartialState:
-    if not torch.accelerator.is_available():
-        # Else a launcher's processes would not find one another, and each think it is alone.
+    # Unless told that CPUs are meant, a launcher's processes would each think they are alone; the
+    # trainer's own state reads the variable.
+    cpu = not torch.accelerator.is_available()
+    if cpu:
         os.environ["ACCELERATE_USE_CPU"] = "true"
-    return PartialState()
+    return PartialState(cpu=cpu)
