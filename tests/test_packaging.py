@@ -28,6 +28,7 @@ DOCUMENTS = (
     "CONTRIBUTING.md",
     "docs/commands.md",
     "docs/equations.md",
+    "docs/evaluation.md",
     "docs/labelers.md",
     "docs/measured.md",
     "docs/rewards.md",

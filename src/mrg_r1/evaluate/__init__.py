@@ -13,9 +13,16 @@ from mrg_r1.data.predictions import read_predictions
 from mrg_r1.errors import ConfigError, DataError
 from mrg_r1.evaluate.baselines import CONSTANT_NORMAL, Row, baselines, best_constant
 from mrg_r1.evaluate.readings import readings
+from mrg_r1.evaluate.retrieval import nearest_reports
 from mrg_r1.evaluate.scoring import Reference, constant_normal, score_system, system_scores
 from mrg_r1.evaluate.systems import Systems, checked, read_once, texts
-from mrg_r1.evaluate.tables import complete_table, difference_table, overlap_table, table
+from mrg_r1.evaluate.tables import (
+    PUBLISHED_REMARK,
+    complete_table,
+    difference_table,
+    overlap_table,
+    table,
+)
 from mrg_r1.labelers import Labeler
 from mrg_r1.metrics.score import RESAMPLES
 from mrg_r1.metrics.text import TextPreparation
@@ -23,11 +30,13 @@ from mrg_r1.records import Evaluation
 
 __all__ = [
     "CONSTANT_NORMAL",
+    "PUBLISHED_REMARK",
     "best_constant",
     "complete_table",
     "constant_normal",
     "difference_table",
     "evaluate",
+    "nearest_reports",
     "overlap_table",
     "read_predictions",
     "readings",

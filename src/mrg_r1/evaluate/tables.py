@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, TypeVar
 
 from mrg_r1.metrics.clinical import CE
+from mrg_r1.metrics.published import Published
 from mrg_r1.records import Difference, Evaluation, Score
 
 if TYPE_CHECKING:
@@ -27,8 +28,18 @@ _COMPARED = {
 }
 
 
+PUBLISHED_REMARK = (
+    "* in the paper's table I, run by its authors; ** quoted there. It names neither averaging nor "
+    "mapping of uncertain, and its rows differ: their conventions are not those of the rows above"
+)
+
+
 def table(
-    evaluation: Evaluation, variants: Variants = HEADLINES, uncertain: str = "positive"
+    evaluation: Evaluation,
+    variants: Variants = HEADLINES,
+    uncertain: str = "positive",
+    *,
+    published: Sequence[Published] = (),
 ) -> Table:
     """Headline CE scores, CCS and form: systems beside baselines, each score above its interval.
 
@@ -36,6 +47,7 @@ def table(
         evaluation: what to show.
         variants: averaging and number of findings, a line each.
         uncertain: what an uncertain finding counts as, in precision, recall and F1.
+        published: rows to show below; their conventions differ, see `PUBLISHED_REMARK`.
     """
     from rich.text import Text
 
@@ -48,6 +60,10 @@ def table(
             cells += [_cell(score) for score in whole] if row == 0 else []
             cells = [system.name if row == 0 else "", f"{average}-{labels}", *cells]
             shown.add_row(*map(Text, cells), end_section=row + 1 == len(variants))
+    for row in published:
+        mark = "*" if row.reproduced else "**"
+        numbers = (f"{value:.3f}" for value in (row.precision, row.recall, row.f1))
+        shown.add_row(f"{row.name}{mark}", "unnamed", *numbers)
     return shown
 
 
