@@ -39,8 +39,7 @@ TARGETS = {
 
 def pipeline(rules):
     """Loads medspaCy with these phrases, and none of its own."""
-    if "--log" not in sys.argv:
-        logger.remove()
+    logger.remove()  # its sentence splitter logs each sentence
     parts = ["medspacy_pyrush", "medspacy_target_matcher"]
     nlp = medspacy.load(medspacy_enable=parts)
     nlp.add_pipe("medspacy_context", config={"rules": None})
