@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,11 +25,13 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
 
 import tiny_runs
+from mrg_r1.errors import ConfigError
 from mrg_r1.policy.settings import LoraSettings
 from mrg_r1.records import StepMetrics, read_jsonl
+from mrg_r1.trainers import sharing
 from mrg_r1.trainers.packing import IGNORED, pack
 from mrg_r1.trainers.prompting import prompts_once
-from mrg_r1.trainers.sharing import Samples, SharingTrainer, why_not
+from mrg_r1.trainers.sharing import Samples, SharingTrainer, trainer_for, why_not
 from tiny_runs import tiny_recipe
 
 BOUNDS, IMAGE = 1, 2
@@ -80,7 +83,7 @@ CONFIGS = {
 
 def model_of(family: str, attention: str = "sdpa") -> PreTrainedModel:
     torch.manual_seed(0)
-    config = CONFIGS[family]
+    config = deepcopy(CONFIGS[family])
     auto = AutoModelForImageTextToText if family.endswith("vl") else AutoModelForCausalLM
     model = auto.from_config(config, attn_implementation=attention).eval()
     add_fused_lm_head(model, 0.7, outputs=("log_probs", "entropy"))
@@ -272,6 +275,21 @@ def test_a_packed_row() -> None:
     torch.testing.assert_close(
         packed.unpacked(values), torch.tensor([[0.1, 0.2, 0.0], [0.3, 0.0, 0.0]])
     )
+
+
+def test_another_trl_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing.trl, "__version__", "1.17.0")
+    assert trainer_for(model_of("llama"), wanted=False) is GRPOTrainer
+    with pytest.raises(ConfigError, match=r"TRL is 1.17.0, and sharing was tested with 1.16"):
+        trainer_for(model_of("llama"), wanted=True)
+
+
+def test_a_model_that_cannot_share_is_trained_by_trl(capsys: pytest.CaptureFixture[str]) -> None:
+    windowed = model_of("qwen2")
+    assert trainer_for(windowed, wanted=True) is SharingTrainer
+    windowed.config.layer_types = ["full_attention", "sliding_attention"]
+    assert trainer_for(windowed, wanted=True) is GRPOTrainer
+    assert "for each completion: some layers see only a window" in capsys.readouterr().err
 
 
 def test_why_a_model_cannot_share() -> None:

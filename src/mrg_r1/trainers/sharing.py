@@ -14,16 +14,19 @@ from typing import Any
 from unittest import mock
 
 import torch
+import trl
 from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
 from trl.trainer import grpo_trainer
 from trl.trainer.grpo_trainer import GRPOTrainer
 
+from mrg_r1.errors import ConfigError
 from mrg_r1.trainers.packing import Packed, pack
 from mrg_r1.trainers.progress import say
 from mrg_r1.trainers.prompting import images_by_row, of_rows, prompts_once, same_images
 
+_TRL = "1.16."
 _THREE_AXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 _ONE_AXIS = ("llama", "qwen2", "qwen3")
 _MASKABLE = ("sdpa", "eager")
@@ -47,7 +50,16 @@ def why_not(model: PreTrainedModel) -> str | None:
 
 
 def trainer_for(model: Any, wanted: bool) -> type[GRPOTrainer]:
-    """The trainer of a policy: the sharing one where it is wanted and can be, else TRL's."""
+    """The trainer of a policy: the sharing one where it is wanted and can be, else TRL's.
+
+    Raises:
+        ConfigError: sharing was not tested with this version of TRL.
+    """
+    if wanted and not trl.__version__.startswith(_TRL):
+        raise ConfigError(
+            f"srl.share_prompts: TRL is {trl.__version__}, and sharing was tested with {_TRL}; "
+            "add --set srl.share_prompts=false"
+        )
     reason = why_not(_base(model)) if wanted else None
     if reason:
         say(f"what a group shares is computed for each completion: {reason}")
