@@ -32,6 +32,7 @@ DOCUMENTS = (
     "docs/labelers.md",
     "docs/measured.md",
     "docs/rewards.md",
+    "docs/sharing.md",
     "docs/trainers.md",
 )
 HEAVY = ("torch", "transformers", "trl", "datasets", "peft", "numpy", "pandas", "PIL", "pydicom")
