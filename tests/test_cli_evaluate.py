@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -127,6 +128,20 @@ def test_the_nearest_training_image(run: Run, files: Path) -> None:
     assert "no row nearest-train: 1 of 2 images are not there, such as 0.png" in done[2]
     done = run("evaluate", "ours.jsonl", "--train-references", "train.csv", "--json")
     assert "no row nearest-train: the training references name no images" in done[2]
+
+
+def test_meteor_is_there_or_absent_with_a_reason(
+    run: Run, files: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "no METEOR: add --meteor" in run("evaluate", "ours.jsonl", "--resamples", 5)[2]
+    monkeypatch.setattr("mrg_r1.metrics.meteor.absent", lambda: "java is not installed")
+    done = run("evaluate", "ours.jsonl", "--meteor", "--resamples", 5, "--json")
+    assert "no METEOR: java is not installed" in done[2]
+    assert "meteor" not in scores(done[1])
+    monkeypatch.setattr("mrg_r1.metrics.meteor.absent", lambda: "")
+    monkeypatch.setattr("mrg_r1.metrics.meteor.statistics", lambda a, _: np.ones((len(a), 23)))
+    done = run("evaluate", "ours.jsonl", "--meteor", "--resamples", 5, "--json")
+    assert "meteor" in scores(done[1], "", "text:raw")
 
 
 def test_a_preset_shows_its_scores_and_reads_as_its_labeler_does(run: Run, files: Path) -> None:

@@ -53,6 +53,9 @@ def evaluate(
         Literal["raw", "r2gen-iu", "r2gen-mimic"],
         typer.Option(help="How texts are prepared for BLEU, ROUGE-L and CIDEr."),
     ] = "raw",
+    meteor: Annotated[
+        bool, typer.Option("--meteor", help="Compute METEOR too, where java and its jar are.")
+    ] = False,
     preset: Annotated[
         PresetName | None, typer.Option(help="Show the CE scores that this code base reports.")
     ] = None,
@@ -91,6 +94,7 @@ def evaluate(
     """
     from mrg_r1 import evaluate as verb
     from mrg_r1.data.training import read_training
+    from mrg_r1.metrics.meteor import absent
     from mrg_r1.metrics.presets import PRESETS
     from mrg_r1.metrics.text import TextPreparation
 
@@ -110,6 +114,7 @@ def evaluate(
     }
     training = read_training(train_references, train_column) if train_references else None
     texts = None if training is None else [report.text for report in training]
+    text = TextPreparation.of(text_preparation, texts)
     nearest = None
     if training and train_references:
         roots = [image_root] if image_root else [f.parent for f in (train_references, *paths)]
@@ -117,13 +122,17 @@ def evaluate(
             nearest, reason = verb.nearest_reports(_with_images(systems), training, roots)
         if nearest is None:
             note(f"no row nearest-train: {reason}")
+    reason = absent() if meteor else "add --meteor"
+    if reason:
+        note(f"no METEOR: {reason}")
     with busy("labelling and scoring"):
         evaluation = verb.evaluate(
             systems,
             reads,
             train_references=texts,
             nearest=nearest,
-            text=TextPreparation.of(text_preparation, texts),
+            text=text,
+            meteor=not reason,
             baseline=baseline,
             resamples=resamples,
             seed=seed,

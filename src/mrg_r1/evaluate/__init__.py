@@ -52,6 +52,7 @@ def evaluate(
     train_references: Sequence[str] | None = None,
     nearest: Mapping[str, str] | None = None,
     text: TextPreparation | None = None,
+    meteor: bool = False,
     baseline: str | None = None,
     resamples: int = RESAMPLES,
     seed: int = 0,
@@ -69,6 +70,7 @@ def evaluate(
             references and carry the suffix '-oracle', and there is no random report.
         nearest: the training report nearest to each sample by image, by sample id.
         text: how texts are prepared for BLEU, ROUGE-L and CIDEr; 'raw' if not given.
+        meteor: whether to compute METEOR too, which starts java for each row.
         baseline: the system or baseline to which all others are compared; else the first system.
         resamples: bootstrap resamples of the intervals.
         seed: of the bootstrap, and of the random reports.
@@ -77,6 +79,7 @@ def evaluate(
         DataError: there is nothing to score, a reference is empty, a name is taken by a baseline,
             an id occurs twice, or systems differ in ids, references, studies or patients.
         ConfigError: fewer than one resample, or no system of the baseline's name.
+        MissingExtra: METEOR is asked for, but java or its jar is not there.
     """
     systems = checked(systems)
     first = next(iter(systems.values()))
@@ -86,7 +89,7 @@ def evaluate(
         raise DataError("evaluate: training references are missing or empty; leave those out")
     retrieved = [] if nearest is None else list(nearest.values())
     known = read_once(labeler, chain([CONSTANT_NORMAL], basis, retrieved, texts(systems)))
-    reference = Reference.of(first, known, text or TextPreparation.of("raw"))
+    reference = Reference.of(first, known, text or TextPreparation.of("raw"), meteor=meteor)
     rows = [
         *(Row(name, [p.report for p in found], found) for name, found in systems.items()),
         *baselines(first, known, basis, oracle=oracle, nearest=nearest, seed=seed),

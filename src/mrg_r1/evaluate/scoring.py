@@ -13,6 +13,7 @@ from mrg_r1.evaluate.systems import Known, Predictions, check_system, groups, re
 from mrg_r1.findings import Labels
 from mrg_r1.labelers import Labeler
 from mrg_r1.metrics.clinical import clinical_measures, finding_scores
+from mrg_r1.metrics.meteor import meteor_measure
 from mrg_r1.metrics.overlap import References, overlap_measures
 from mrg_r1.metrics.score import RESAMPLES, Estimates, Measure, Signature, estimate, mean
 from mrg_r1.metrics.text import TextPreparation
@@ -29,13 +30,22 @@ class Reference:
     preparation: TextPreparation
     unit: str
     groups: Sequence[str]
+    meteor: bool = False
 
     @classmethod
-    def of(cls, samples: Predictions, known: Known, preparation: TextPreparation) -> Reference:
+    def of(
+        cls,
+        samples: Predictions,
+        known: Known,
+        preparation: TextPreparation,
+        *,
+        meteor: bool = False,
+    ) -> Reference:
         """The references of these samples, which `known` has read."""
         written = [p.reference for p in samples]
         prepared = References.of([preparation.reference(text) for text in written])
-        return cls(known.label(written), known, prepared, preparation, *groups(samples))
+        unit, of = groups(samples)
+        return cls(known.label(written), known, prepared, preparation, unit, of, meteor)
 
 
 def system_scores(
@@ -112,7 +122,10 @@ def _measures(row: Row, labels: Sequence[Labels], reference: Reference) -> list[
     measures = list(clinical_measures(labels, reference.labels, reference.known.identity))
     if row.labels is None:
         prepared = [reference.preparation.prediction(text) for text in row.reports]
-        measures += overlap_measures(prepared, reference.texts, reference.preparation.name)
+        name = reference.preparation.name
+        measures += overlap_measures(prepared, reference.texts, name)
+        if reference.meteor:
+            measures.append(meteor_measure(prepared, reference.texts.texts, name))
     return measures + _form(row.predictions)
 
 
