@@ -7,11 +7,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 from mrg_r1.data.study import Sample
 
 if TYPE_CHECKING:
     from mrg_r1.policy.load import Policy
+
+# A busy machine is no failure; pytest's own time limit catches what hangs.
+settings.register_profile("patient", deadline=None)
+settings.load_profile("patient")
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 

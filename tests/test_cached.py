@@ -4,7 +4,7 @@ import pickle
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mrg_r1.findings import Finding, Labels, Status
@@ -72,7 +72,6 @@ def test_pickles_with_its_labeler() -> None:
     assert pickle.loads(pickle.dumps(cached)).label(["No effusion."]) == expected
 
 
-@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from("abcdef"), max_size=8), max_size=8), st.integers(1, 4))
 def test_equals_its_inner_labeler(batches: list[list[str]], size: int) -> None:
     cached = CachedLabeler(Counting(), size=size)

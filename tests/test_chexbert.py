@@ -319,7 +319,7 @@ def test_vocabulary_files(tmp_path: Path) -> None:
     assert Vocabulary(tmp_path / "windows.txt", len(PIECES)).ids(["no edema"]) == [[2, 5, 6, 3]]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(st.lists(st.text(max_size=40), max_size=5))
 def test_never_raises_on_a_report(labeler: ChexbertLabeler, reports: list[str]) -> None:
     assert len(labeler.label(reports)) == len(reports)

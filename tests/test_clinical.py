@@ -213,7 +213,7 @@ def plain_ce(
     )
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.tuples(LABELS, LABELS), min_size=1, max_size=6))
 def test_arrays_equal_the_definitions(pairs: list[tuple[Labels, Labels]]) -> None:
     generated, reference = zip(*pairs, strict=True)
@@ -257,7 +257,6 @@ def test_scores_are_those_of_scikit_learn(
     assert ce(scores_of(generated, reference), *parts) == pytest.approx(list(expected), abs=1e-12)
 
 
-@settings(deadline=None)
 @given(st.lists(LABELS, min_size=1, max_size=10))
 def test_a_copy_of_the_reference_is_perfect_where_there_is_something_to_find(
     reference: list[Labels],
@@ -280,7 +279,7 @@ def all_subsets(value: Callable[[Labels], float]) -> float:
     )
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(LABELS, min_size=1, max_size=8))
 def test_best_constant_for_f1_is_the_best_there_is(references: list[Labels]) -> None:
     few = [Labels((*row.statuses[:6], *[S.BLANK] * 8)) for row in references]
@@ -291,7 +290,7 @@ def test_best_constant_for_f1_is_the_best_there_is(references: list[Labels]) -> 
     assert f1(best_for_f1(few)) == pytest.approx(all_subsets(f1))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(LABELS, min_size=1, max_size=8))
 def test_best_constant_for_ccs_is_the_best_there_is(references: list[Labels]) -> None:
     few = [Labels((*row.statuses[:5], *[S.BLANK] * 9)) for row in references]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mrg_r1.completion import INSTRUCTION, ParsedCompletion, Violation, parse, render
@@ -123,7 +123,6 @@ PIECES = st.lists(
 ).map("".join)
 
 
-@settings(deadline=None)
 @given(SPEAKING, SPEAKING)
 @example("a<", "report>b")
 @example("/think>", "</ report>")
@@ -132,7 +131,6 @@ def test_render_and_parse_are_inverse(think: str, report: str) -> None:
     assert parsed == ParsedCompletion(think.strip(), report.strip(), ())
 
 
-@settings(deadline=None)
 @given(PIECES)
 def test_any_text_parses_and_only_full_compliance_is_free_of_violations(text: str) -> None:
     parsed = parse(text)
@@ -149,7 +147,6 @@ def test_any_text_parses_and_only_full_compliance_is_free_of_violations(text: st
     assert parsed.report in text
 
 
-@settings(deadline=None)
 @given(PIECES)
 def test_partial_credit_needs_exactly_one_closed_report(text: str) -> None:
     parsed = parse(text)
@@ -159,7 +156,6 @@ def test_partial_credit_needs_exactly_one_closed_report(text: str) -> None:
         assert parsed.report
 
 
-@settings(deadline=None)
 @given(SPEAKING, SPEAKING, st.text(min_size=1, max_size=20).filter(str.strip))
 def test_nothing_may_follow_the_report(think: str, report: str, tail: str) -> None:
     violations = parse(render(think, report) + tail).violations

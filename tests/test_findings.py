@@ -3,7 +3,7 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mrg_r1.errors import DataError
@@ -143,7 +143,6 @@ def test_an_uncertain_no_finding_is_refused() -> None:
         Labels.from_csv(row(NO_FINDING="-1"))
 
 
-@settings(deadline=None)
 @given(LABELS)
 def test_csv_and_classes_keep_every_label(labels: Labels) -> None:
     assert Labels.from_csv(labels.to_csv()) == labels
@@ -151,7 +150,6 @@ def test_csv_and_classes_keep_every_label(labels: Labels) -> None:
     assert list(labels.to_csv()) == [finding.value for finding in FINDINGS]
 
 
-@settings(deadline=None)
 @given(LABELS)
 def test_labels_are_values(labels: Labels) -> None:
     assert pickle.loads(pickle.dumps(labels)) == labels

@@ -406,9 +406,7 @@ def test_a_cut_file_is_refused_by_both_wherever_it_is_cut(tmp_path: Path, name: 
 
 
 @pytest.mark.filterwarnings("ignore")
-@settings(
-    max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_damaged_files_give_an_image_or_a_data_error(tmp_path: Path, data: st.DataObject):
     files = _whole_files(tmp_path)

@@ -76,7 +76,7 @@ def test_hand_made_pairs_score_as_the_reference_implementation_scores_them() -> 
 TEXTS = st.text(alphabet="ab cd\n", max_size=14)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.lists(st.tuples(TEXTS, TEXTS.filter(str.strip)), min_size=1, max_size=6))
 def test_any_texts_score_as_the_reference_implementation_scores_them(
     pairs: list[tuple[str, str]],

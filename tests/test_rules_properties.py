@@ -52,7 +52,7 @@ WORDS = st.sampled_from(
 CLAUSES = st.lists(WORDS, max_size=40).map(" ".join)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.one_of(st.text(max_size=300), CLAUSES))
 def test_any_text_is_labelled_and_spans_point_into_it(text: str) -> None:
     for labeler in (LABELER, CHEXPERT):
@@ -96,7 +96,7 @@ def test_long_input_takes_linear_time(unit: str) -> None:
     assert time.process_time() - start < 3
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.sampled_from(PROSE), max_size=8), st.data())
 def test_order_of_sentences_changes_nothing(report: list[str], data: st.DataObject) -> None:
     other = data.draw(st.permutations(report))
@@ -105,7 +105,7 @@ def test_order_of_sentences_changes_nothing(report: list[str], data: st.DataObje
         assert labeler.label([gap.join(other)]) == labeler.label([" ".join(report)])
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.sampled_from(PROSE), max_size=6), st.sampled_from(PROSE), st.integers(0, 6))
 def test_an_unrelated_sentence_changes_no_other_finding(
     report: list[str], extra: str, place: int
@@ -147,7 +147,6 @@ def test_form_changes_nothing(form: Callable[[str], str]) -> None:
     assert read == {s: expected(short) for s, short in TABLE if s in read}
 
 
-@settings(deadline=None)
 @given(st.lists(CLAUSES, max_size=4))
 def test_a_batch_is_its_reports_one_by_one(reports: list[str]) -> None:
     one_by_one: list[Labels] = [LABELER.label([report])[0] for report in reports]

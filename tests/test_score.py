@@ -2,7 +2,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mrg_r1 import __version__
@@ -86,7 +86,6 @@ def test_seed_decides_and_systems_are_drawn_alike() -> None:
     assert alone == together
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(-1, 1), min_size=1, max_size=30), st.integers(1, 50))
 def test_intervals_are_ordered_and_within_the_values(values: list[float], resamples: int) -> None:
     studies = [str(i) for i in range(len(values))]

@@ -39,7 +39,7 @@ def test_what_was_put_is_got_by_the_same_labeler_only(tmp_path: Path) -> None:
     assert LabelStore(path, "a@2").get(["x"]) == {}
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(
     st.builds(
         lambda statuses, normal: Labels.of(

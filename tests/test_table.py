@@ -213,7 +213,7 @@ def test_missing_file_folder_and_columns_that_were_asked_for(folder: Path):
         table.load(path, split_column="fold")
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(content=st.one_of(st.text(), st.text(alphabet='id,mager"pot\n;1a.n')))
 def test_any_text_is_studies_or_a_data_error(folder: Path, content: str):
     for name in ("studies.csv", "studies.jsonl"):
