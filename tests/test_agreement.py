@@ -3,7 +3,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from mrg_r1.findings import FINDINGS, Finding, Labels, Status
@@ -123,7 +123,6 @@ def test_reports_must_pair() -> None:
 pairs = st.lists(st.tuples(st.sampled_from(" +-?"), st.sampled_from(" +-?")), min_size=1)
 
 
-@settings(deadline=None)
 @given(pairs)
 def test_neither_side_is_the_reference(drawn: list[tuple[str, str]]) -> None:
     ours, theirs = ("".join(side) for side in zip(*drawn, strict=True))
@@ -133,7 +132,6 @@ def test_neither_side_is_the_reference(drawn: list[tuple[str, str]]) -> None:
     assert np.array_equal(np.array(there.confusion), np.array(back.confusion).T)
 
 
-@settings(deadline=None)
 @given(pairs)
 def test_figures_stay_in_their_range(drawn: list[tuple[str, str]]) -> None:
     ours, theirs = ("".join(side) for side in zip(*drawn, strict=True))
