@@ -63,6 +63,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         ("data",),
         ("label",),
         ("train",),
+        ("ablate",),
         ("generate",),
         ("evaluate",),
         ("audit",),

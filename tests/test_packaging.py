@@ -26,6 +26,7 @@ ROOT = Path(__file__).parents[1]
 DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
+    "docs/ablation.md",
     "docs/commands.md",
     "docs/equations.md",
     "docs/evaluation.md",

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from mrg_r1.errors import ConfigError
-from mrg_r1.metrics.published import DATA_SETS, published
+from mrg_r1.metrics.published import ABLATION, DATA_SETS, published, published_ablation
 
 PAPER = Path(__file__).parents[2] / "shared" / "paper" / "mrg-r1.txt"
 
@@ -56,3 +56,31 @@ def test_not_all_rows_are_averaged_alike() -> None:
 def test_an_unknown_data_set() -> None:
     with pytest.raises(ConfigError, match="'padchest'; use one of iu-xray, mimic-cxr"):
         published("padchest")
+
+
+def printed_ablation() -> Iterator[tuple[str, list[float]]]:
+    """Name and six figures of each row of Table II in the paper's text."""
+    if not PAPER.is_file():
+        pytest.skip(f"no paper at {PAPER}")
+    text = PAPER.read_text(encoding="utf-8")
+    for line in text[text.index("TABLE I\n") : text.index("TABLE II\n")].splitlines():
+        cells = re.sub(r"</?u>", "", line).split("\t")
+        if len(cells) == 7 and cells[0].startswith("Base"):
+            yield cells[0], [float(cell) / 100 for cell in cells[1:]]
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_every_figure_of_the_ablation_is_the_papers(column: int) -> None:
+    expected = list(printed_ablation())
+    found = published_ablation(DATA_SETS[column])
+    assert tuple(found) == ABLATION
+    assert [row.name for row in found.values()] == [name for name, _ in expected]
+    for row, (name, figures) in zip(found.values(), expected, strict=True):
+        assert [row.precision, row.recall, row.f1] == pytest.approx(
+            figures[3 * column : 3 * column + 3]
+        ), name
+
+
+def test_an_ablation_of_an_unknown_data_set() -> None:
+    with pytest.raises(ConfigError, match="'padchest'; use one of iu-xray, mimic-cxr"):
+        published_ablation("padchest")

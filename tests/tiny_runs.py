@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from mrg_r1 import train as verb
+from mrg_r1.ablate import grid
 from mrg_r1.cli import main
 from mrg_r1.config import DataRecipe, EvaluationRecipe, PolicyRecipe, Recipe
 from mrg_r1.data import phantom
@@ -118,8 +119,26 @@ def train(recipe: Recipe, root: Path, resume: bool = False) -> None:
     verb.train(recipe, root, resume=resume)
 
 
+def ablate(recipe: Recipe, root: Path, rows: tuple[str, ...], resume: bool = False) -> None:
+    """Makes rows of Table II with one thread, as `train`."""
+    torch.set_num_threads(1)
+    grid.ablate(recipe, root, rows=rows, resume=resume)
+
+
 def train_among(rank: int, port: int, recipe: Recipe, root: Path) -> None:
     """Trains as one of two processes."""
+    be_one_of_two(rank, port)
+    train(recipe, root)
+
+
+def ablate_among(rank: int, port: int, recipe: Recipe, root: Path, rows: tuple[str, ...]) -> None:
+    """Makes rows of Table II as one of two processes."""
+    be_one_of_two(rank, port)
+    ablate(recipe, root, rows)
+
+
+def be_one_of_two(rank: int, port: int) -> None:
+    """Sets what a launcher would."""
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
@@ -127,12 +146,22 @@ def train_among(rank: int, port: int, recipe: Recipe, root: Path) -> None:
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
-    train(recipe, root)
 
 
 def train_killed(recipe: Recipe, root: Path, where: str) -> None:
     """Trains, or resumes, until a signal that no process survives arrives at a place."""
-    owner, name, here = PLACES[where]
+    die_at(*PLACES[where])
+    train(recipe, root, root.exists())
+
+
+def ablate_killed(recipe: Recipe, root: Path, rows: tuple[str, ...], where: str) -> None:
+    """Makes rows of Table II, or goes on, until killed."""
+    die_at(*CELL_PLACES[where])
+    ablate(recipe, root, rows, root.exists())
+
+
+def die_at(owner: Any, name: str, here: Here) -> None:
+    """Kills this process once a function of a module or class is called in a certain way."""
     call = getattr(owner, name)
 
     def dies(*args: Any, **kwargs: Any) -> Any:
@@ -141,7 +170,6 @@ def train_killed(recipe: Recipe, root: Path, where: str) -> None:
         return call(*args, **kwargs)
 
     setattr(owner, name, dies)
-    train(recipe, root, root.exists())
 
 
 def command(out: Path, *words: str) -> None:
@@ -187,3 +215,21 @@ PLACES: dict[str, tuple[Any, str, Here]] = {
     "scores are written and the page is not": (verb, "write_audit", lambda args, kwargs: True),
 }
 """Where a run is killed, in the order in which it gets there."""
+
+CELL_PLACES: dict[str, tuple[Any, str, Here]] = {
+    "the base is being judged": (
+        verb,
+        "write_jsonl",
+        lambda args, kwargs: args[0].name == "predictions-base.jsonl",
+    ),
+    "a cell has links and nothing else": (grid, "reinforce", lambda args, kwargs: True),
+    "the first cell learns": (RunRecorder, "on_log", _at_step("srl", 3)),
+    "the first cell has scores and no page": (verb, "write_audit", lambda args, kwargs: True),
+    "the second cell is being judged": (
+        verb,
+        "write_jsonl",
+        lambda args, kwargs: args[0].parent.name == "mccs+format",
+    ),
+    "all cells are there and the table is not": (grid, "write_json", lambda args, kwargs: True),
+}
+"""Where a grid of the rows 'format' and 'mccs+format' is killed, in that order."""

@@ -71,6 +71,11 @@ class Run:
         return self.root / "completions.jsonl"
 
     @property
+    def predictions_base(self) -> Path:
+        """What the policy writes before the supervised start; an ablation asks for it."""
+        return self.root / "predictions-base.jsonl"
+
+    @property
     def predictions_start(self) -> Path:
         """What the policy writes before SRL."""
         return self.root / "predictions-start.jsonl"

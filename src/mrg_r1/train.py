@@ -33,7 +33,7 @@ from mrg_r1.policy.lora import lora_config
 from mrg_r1.policy.tiny import build_tiny
 from mrg_r1.policy.writing import write_reports
 from mrg_r1.recipe_rewards import make_rewards, reward_weights, the_labeler
-from mrg_r1.records import Prediction, read_jsonl, write_jsonl
+from mrg_r1.records import Evaluation, Prediction, read_jsonl, write_jsonl
 from mrg_r1.run import Run, changed_versions, open_run
 from mrg_r1.trainers.callbacks import CompletionLog, Reporter, RunRecorder
 from mrg_r1.trainers.faults import faults_named
@@ -77,19 +77,30 @@ def train(recipe: Recipe, root: Path, *, resume: bool = False) -> Path:
     with faults_named(root):
         check_training(recipe, Run(root))
         labeler = the_labeler(recipe.labeler)
-        with main_first():
-            run = open_run(root, recipe, resume=resume or not is_main())
-            if changed := changed_versions(run):
-                say(f"numbers may differ from those so far: {', '.join(changed)}")
-            train_samples, eval_samples = load_samples(recipe.data, run.studies, recipe.seed)
+        run, train_samples, eval_samples = begin(recipe, root, resume=resume)
         start = supervised_start(recipe, run, train_samples, labeler)
         before = judge(recipe, run, run.predictions_start, start, eval_samples)
         policy = reinforce(recipe, run, start, train_samples, labeler)
         after = judge(recipe, run, run.predictions, policy, eval_samples)
         if is_main():
             references = [sample.reference for sample in train_samples]
-            conclude(recipe, run, {"start": before, "srl": after}, labeler, references)
+            systems = {"start": before, "srl": after}
+            console.print(table(conclude(recipe, run, systems, labeler, references)))
         return run.audit
+
+
+def begin(recipe: Recipe, root: Path, *, resume: bool) -> tuple[Run, list[Sample], list[Sample]]:
+    """The run folder, the samples to train on, and those to judge on; one process draws them.
+
+    Raises:
+        ConfigError: the folder holds another run, or one that is not to be resumed.
+        DataError: a study, image or report cannot be used.
+    """
+    with main_first():
+        run = open_run(root, recipe, resume=resume or not is_main())
+        if changed := changed_versions(run):
+            say(f"numbers may differ from those so far: {', '.join(changed)}")
+        return run, *load_samples(recipe.data, run.studies, recipe.seed)
 
 
 def check_training(recipe: Recipe, run: Run) -> None:
@@ -148,8 +159,7 @@ def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labele
     """The folder of the policy from which SRL starts: base weights, or SFT on the references."""
     if run.start.exists():
         return run.start
-    policy = recipe.policy
-    base = Path(policy.path).expanduser() if policy.path else run.base
+    policy, base = recipe.policy, base_of(recipe.policy, run)
     if recipe.sft is None and policy.path:
         return base
     labels = labeler.label([sample.reference for sample in samples])
@@ -167,6 +177,11 @@ def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labele
         return base
     last = finished_checkpoint(run.checkpoints("sft"))
     return _keep(policy, last or imitate(recipe, run, base, samples, targets), run.start)
+
+
+def base_of(policy: PolicyRecipe, run: Run) -> Path:
+    """The folder of the policy before the supervised start; a tiny one's is made there."""
+    return Path(policy.path).expanduser() if policy.path else run.base
 
 
 def imitate(
@@ -251,8 +266,8 @@ def conclude(
     systems: Mapping[str, Sequence[Prediction]],
     labeler: Labeler,
     train_references: Sequence[str],
-) -> None:
-    """Scores, what the labeler read, and the audit page."""
+) -> Evaluation:
+    """Leaves scores, what the labeler read, and the audit page; returns the scores."""
     evaluation = evaluate(
         systems,
         labeler,
@@ -263,8 +278,8 @@ def conclude(
     evaluation.write(run.evaluation)
     rewards = make_rewards(recipe.reward, labeler, train_references)
     write_jsonl(run.readings, readings(systems, labeler, rewards=rewards))
-    console.print(table(evaluation))
     write_audit(run.root)
+    return evaluation
 
 
 def _load(policy: PolicyRecipe, folder: Path, *, trainable: bool = False) -> Policy:

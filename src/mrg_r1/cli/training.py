@@ -1,4 +1,4 @@
-"""`mrg-r1 train` and `mrg-r1 generate`: what needs a policy."""
+"""`mrg-r1 train`, `ablate` and `generate`: what needs a policy."""
 
 from __future__ import annotations
 
@@ -60,6 +60,54 @@ def train(
             )
         raise
     typer.echo(f"audit page: {page}")
+
+
+@app.command(epilog="Example: mrg-r1 ablate quickstart --rows sft,ce-f1,mccs --seeds 3")
+def ablate(
+    recipe: Annotated[
+        str, typer.Argument(metavar="RECIPE", help="A shipped recipe's name, or a file.")
+    ] = "quickstart",
+    rows: Annotated[
+        str | None,
+        typer.Option(metavar="ROW,...", help="Rows of Table II; else all that the recipe allows."),
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="How many, from the recipe's seed on.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help="Its folder; else runs/NAME-ablation.")
+    ] = None,
+    changes: _Set = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with what is there, or add rows and seeds.")
+    ] = False,
+) -> None:
+    """Compares rewards: the rows of Table II.
+
+    The paper's: base, sft, nlg, ce-f1, format, ce-f1+format, mccs and mccs+format, all from one
+    supervised start per seed. Leaves ablation.json, and a run folder with an audit page per row.
+    """
+    from mrg_r1.ablate.rows import check_rows, chosen
+
+    checked = load_recipe(recipe, changes or ())
+    asked = chosen(checked, rows)
+    check_rows(checked, asked, seeds)
+    folder = out or Path("runs") / f"{checked.name}-ablation"
+    with loading("train"):
+        from mrg_r1.ablate import grid, tables
+    if rows is None and "sft" not in asked:
+        note(f"row sft is left out: {checked.name} has no [sft] table")
+    try:
+        ablation = grid.ablate(checked, folder, rows=asked, seeds=seeds, resume=resume)
+    except KeyboardInterrupt:
+        if (folder / "recipe.json").exists():
+            note(f"interrupted; to go on, type the same with --out {folder} --resume")
+        raise
+    if ablation is None:  # Another process tells.
+        return
+    screen.print(tables.score_table(ablation))
+    for line in (*tables.remarks(ablation), *tables.lines(ablation)):
+        screen.print(Text(line), soft_wrap=True)
+    screen.print(tables.rank_table(ablation))
+    typer.echo(f"all figures: {folder / 'ablation.json'}")
 
 
 @app.command(epilog="Example: mrg-r1 generate runs/quickstart chest.png -o reports.jsonl")
