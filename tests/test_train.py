@@ -134,7 +134,8 @@ def test_both_policies_are_judged(finished: Finished) -> None:
     root = finished.root
     for name in ("predictions-start.jsonl", "predictions.jsonl"):
         assert list(json.loads((root / name).read_text().splitlines()[0])) == [
-            *("id", "study_id", "completion", "think", "report", "reference", "images")
+            *("id", "study_id", "completion", "think", "report", "reference", "images"),
+            "patient_id",
         ]
         predictions = read_jsonl(root / name, Prediction)
         assert [p.id for p in predictions] == [f"test-{i:05d}" for i in range(TEST)]
@@ -142,7 +143,9 @@ def test_both_policies_are_judged(finished: Finished) -> None:
         assert all(not Path(image).is_absolute() for p in predictions for image in p.images)
     systems = [system.name for system in Evaluation.read(root / "evaluation.json").systems]
     assert systems[:2] == ["start", "srl"]
-    assert len(systems) == 5
+    assert systems[2:] == [
+        *("constant-normal", "constant-best-f1", "constant-best-ccs", "random-train")
+    ]
     readings = read_jsonl(root / "readings.jsonl", Reading)
     assert {r.system for r in readings} == {"reference", "start", "srl"}
 
