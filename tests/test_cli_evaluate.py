@@ -217,13 +217,18 @@ def test_efficacy_of_a_constant_template_is_arithmetic(run: Run, tmp_path: Path)
 
 
 @pytest.mark.slow
-def test_a_hundred_thousand_reports(run: Run, tmp_path: Path) -> None:
+def test_many_reports_take_time_in_proportion(run: Run, tmp_path: Path) -> None:
     words = ["edema", "effusion", "no", "clear", "heart", "is", "normal", "large", "left", "."]
-    with open(tmp_path / "many.jsonl", "w") as file:
-        for i in range(100_000):
-            text = " ".join(words[(i * k + k * k) % 10] for k in range(1, 40))
-            file.write(json.dumps({"id": i, "report": text, "reference": text[::2] + " x"}) + "\n")
-    start = time.perf_counter()
-    code, _, err = run("evaluate", tmp_path / "many.jsonl", "-o", tmp_path / "e.json")
-    assert code == 0, err
-    assert time.perf_counter() - start < 400
+
+    def seconds(n: int) -> float:
+        with open(tmp_path / "many.jsonl", "w") as file:
+            for i in range(n):
+                text = " ".join(words[(i * k + k * k) % 10] for k in range(1, 40)) + f" {i}"
+                row = {"id": i, "report": text, "reference": text[::2] + " x"}
+                file.write(json.dumps(row) + "\n")
+        start = time.process_time()  # other work on the machine does not count
+        code, _, err = run("evaluate", tmp_path / "many.jsonl", "-o", tmp_path / "e.json")
+        assert code == 0, err
+        return time.process_time() - start
+
+    assert seconds(10_000) < 25 * seconds(1_000)
