@@ -58,9 +58,7 @@ class Document:
     def claims(self) -> list[Claim]:
         """What the report says of each finding it speaks of, in CheXbert's order."""
         return [
-            Claim(
-                finding, Status[status.upper()], self.agreement.get(finding.value, {}).get(status)
-            )
+            Claim(finding, Status[said.upper()], self.agreement.get(finding.value, {}).get(said))
             for finding in FINDINGS
             if (said := self.findings.get(finding.value))
         ]
