@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,14 @@ import transformers
 from peft import PeftModel, get_peft_model
 from PIL import Image
 
+from mrg_r1.data.images import read_image
 from mrg_r1.data.study import Sample
 from mrg_r1.errors import ConfigError, DataError
 from mrg_r1.policy.load import Policy, load_policy
 from mrg_r1.policy.lora import lora_config
 from mrg_r1.policy.quiet import quiet
 from mrg_r1.policy.settings import Decoding, LoraSettings
-from mrg_r1.policy.writing import complete, write_reports
+from mrg_r1.policy.writing import complete, draw_seed, write_drafts, write_reports
 from mrg_r1.records import read_json, write_json
 from tiny_runs import INSTRUCTION, TINY, in_favour_of, tiny_policy
 
@@ -38,6 +40,10 @@ def saved(tmp_path_factory: pytest.TempPathFactory, drawn: list[Sample]) -> Path
 def copied(saved: Path, tmp_path: Path) -> Path:
     """A saved policy that a test may damage."""
     return Path(shutil.copytree(saved, tmp_path / "copied"))
+
+
+def pictures(samples: list[Sample]) -> list[list[Image.Image]]:
+    return [[read_image(path) for path in sample.images] for sample in samples]
 
 
 def logits(policy: Policy, sample: Sample) -> Any:
@@ -342,14 +348,15 @@ def test_control_tokens_are_never_written(
     decoding = replace(GREEDY, temperature=temperature)
     allowed = policy.processor.tokenizer.convert_tokens_to_ids("a")
     with in_favour_of(policy, [*policy.forbidden_tokens(), allowed]):
-        assert complete(policy, drawn, decoding) == ["a" * 12] * len(drawn)
+        written = complete(policy, pictures(drawn), decoding, range(len(drawn)))
+        assert written == ["a" * 12] * len(drawn)
 
 
 def test_tags_are_written_and_the_end_is_not(policy: Policy, drawn: list[Sample]) -> None:
     with in_favour_of(policy, ids(policy, "<think>")):
-        assert complete(policy, drawn[:1], GREEDY) == ["<think>" * 12]
+        assert complete(policy, pictures(drawn[:1]), GREEDY) == ["<think>" * 12]
     with in_favour_of(policy, ids(policy, "<|im_end|>")):
-        assert complete(policy, drawn[:1], GREEDY) == [""]
+        assert complete(policy, pictures(drawn[:1]), GREEDY) == [""]
 
 
 def test_greedy_reports_do_not_depend_on_the_batch(policy: Policy, drawn: list[Sample]) -> None:
@@ -365,9 +372,9 @@ def test_padding_does_not_change_a_report(policy: Policy, drawn: list[Sample]) -
     both = replace(drawn[1], id="both", images=drawn[1].images + drawn[2].images)
     for parameter in policy.model.parameters():
         parameter.data *= 4
-    assert complete(policy, [drawn[0], both], GREEDY) == [
-        *complete(policy, [drawn[0]], GREEDY),
-        *complete(policy, [both], GREEDY),
+    assert complete(policy, pictures([drawn[0], both]), GREEDY) == [
+        *complete(policy, pictures([drawn[0]]), GREEDY),
+        *complete(policy, pictures([both]), GREEDY),
     ]
 
 
@@ -382,13 +389,71 @@ def test_sampling_is_seeded(policy: Policy, drawn: list[Sample]) -> None:
     assert len(set(written(sampled))) == len(drawn)
 
 
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_samples_depend_on_what_they_are_about_and_not_on_the_batch(
+    policy: Policy, drawn: list[Sample], batch_size: int
+) -> None:
+    for parameter in policy.model.parameters():
+        parameter.data *= 4  # far from ties, which rounding would break
+    sampled = replace(GREEDY, temperature=1.0, top_p=0.9)
+
+    def drafts(samples: list[Sample], decoding: Decoding) -> dict[str, list[str]]:
+        written = write_drafts(policy, samples, decoding, drafts=3)
+        return {sample.id: completions for sample, completions in written}
+
+    expected = drafts(drawn, sampled)
+    assert drafts(drawn[::-1], replace(sampled, batch_size=batch_size)) == expected
+    assert len({text for texts in expected.values() for text in texts}) == 3 * len(drawn)
+
+
+def test_draws_follow_the_scores(policy: Policy, drawn: list[Sample]) -> None:
+    first, second = ids(policy, "a", "b")
+    one = replace(GREEDY, temperature=2.0, max_new_tokens=1)
+    images = pictures(drawn[:1]) * 400
+
+    def favour(module: Any, inputs: Any, scores: Any) -> Any:
+        scores = torch.full_like(scores, -100)
+        scores[..., first], scores[..., second] = 2 * math.log(3), 0  # 3 to 1 at temperature 2
+        return scores
+
+    policy.model.get_output_embeddings().register_forward_hook(favour)
+    written = complete(policy, images, one, range(400))
+    assert set(written) == {"a", "b"}
+    assert abs(written.count("a") / 400 - 0.75) < 0.08  # 3.7 standard errors
+    nucleus = replace(one, top_p=0.7)
+    assert set(complete(policy, images, nucleus, range(400))) == {"a"}
+
+
+def test_an_image_that_cannot_be_read_is_told_or_raised(
+    policy: Policy, drawn: list[Sample], tmp_path: Path
+) -> None:
+    missing = replace(drawn[1], images=(tmp_path / "x.png",))
+    told: list[tuple[Sample, str]] = []
+    written = write_drafts(
+        policy,
+        [drawn[0], missing, drawn[2]],
+        GREEDY,
+        on_bad=lambda sample, error: told.append((sample, str(error))),
+    )
+    assert [sample for sample, _ in written] == [drawn[0], drawn[2]]
+    assert told == [(missing, f"{tmp_path / 'x.png'}: no such image")]
+    with pytest.raises(DataError, match="no such image"):
+        list(write_drafts(policy, [missing], GREEDY))
+
+
+def test_seeds_differ_by_seed_sample_and_draft() -> None:
+    seeds = {draw_seed(s, key, d) for s in (0, 1) for key in ("a", "b") for d in (0, 1)}
+    assert len(seeds) == 8
+    assert all(0 <= seed < 2**63 for seed in seeds)
+
+
 def test_a_model_that_ships_a_penalty_is_greedy_all_the_same(
     policy: Policy, drawn: list[Sample]
 ) -> None:
-    plain = complete(policy, drawn, GREEDY)
+    plain = complete(policy, pictures(drawn), GREEDY)
     shipped = policy.model.generation_config
     shipped.update(repetition_penalty=5.0, do_sample=True, temperature=0.5, top_k=3, top_p=0.3)
-    assert complete(policy, drawn, GREEDY) == plain
+    assert complete(policy, pictures(drawn), GREEDY) == plain
 
 
 def test_predictions_carry_what_was_parsed(policy: Policy, drawn: list[Sample]) -> None:
@@ -405,7 +470,7 @@ def test_the_saved_instruction_and_resolution_reach_the_model(
     policy.model.register_forward_pre_hook(
         lambda module, args, inputs: asked.append(inputs["input_ids"]), with_kwargs=True
     )
-    complete(policy, drawn[:1], replace(GREEDY, max_new_tokens=1))
+    complete(policy, pictures(drawn[:1]), replace(GREEDY, max_new_tokens=1))
     prompt = policy.processor.tokenizer.decode(asked[0][0])
     assert prompt.count("<|image_pad|>") == 2 * 2  # 4 x 4 patches, merged by twos
     assert f"<|vision_end|>{INSTRUCTION}<|im_end|>" in prompt

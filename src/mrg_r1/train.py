@@ -41,7 +41,6 @@ from mrg_r1.trainers.options import SHARE, check_options, forbid, grpo_config, s
 from mrg_r1.trainers.processes import (
     free_memory,
     gathered,
-    index,
     is_main,
     main_first,
     share_of,
@@ -247,13 +246,10 @@ def judge(
         return read_jsonl(path, Prediction)
     loaded = _load(recipe.policy, policy)
     mine = share_of(samples)
-    # Batches are seeded by their place in a share: no two processes may draw the same numbers.
-    decoding = recipe.evaluation.decoding
-    decoding = replace(decoding, seed=decoding.seed + index() * len(samples))
     written: list[Prediction] = []
     with progress(f"reports of {policy}", "reports") as report:
         report(0, len(mine))
-        for prediction in write_reports(loaded, mine, decoding):
+        for prediction in write_reports(loaded, mine, recipe.evaluation.decoding):
             images = tuple(run.named_inside(image) for image in prediction.images)
             written.append(replace(prediction, images=images))
             report(len(written), len(mine))

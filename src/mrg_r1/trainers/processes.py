@@ -40,11 +40,6 @@ def share_of(items: Sequence[T]) -> Sequence[T]:
     return items[state.process_index :: state.num_processes]
 
 
-def index() -> int:
-    """Which of the processes this is, from 0."""
-    return _state().process_index
-
-
 def gathered(mine: list[T]) -> list[T]:
     """The items of all processes, for each of them."""
     return gather_object(mine)
