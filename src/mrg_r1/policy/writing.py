@@ -132,16 +132,21 @@ def complete(
     return policy.processor.batch_decode(written, skip_special_tokens=True)
 
 
-def encode(policy: Policy, images: Sequence[Sequence[Image]]) -> Any:
-    """What the model takes of a batch of prompts: tokens (B, prompt), padded left, and pixels."""
+def encode(
+    policy: Policy, images: Sequence[Sequence[Image]], instructions: Sequence[str] = ()
+) -> Any:
+    """What the model takes of a batch of prompts: tokens (B, prompt), padded left, and pixels.
+
+    `instructions` are the policy's own where none are given.
+    """
     processor = policy.processor
     prompts = [
         processor.apply_chat_template(
-            conversation(policy.instruction, len(pictures)),
-            add_generation_prompt=True,
-            tokenize=False,
+            conversation(instruction, len(pictures)), add_generation_prompt=True, tokenize=False
         )
-        for pictures in images
+        for pictures, instruction in zip(
+            images, instructions or [policy.instruction] * len(images), strict=True
+        )
     ]
     return processor(
         images=[list(pictures) for pictures in images],
@@ -178,10 +183,10 @@ def _noise(decoding: Decoding, seeds: Sequence[int]) -> LogitsProcessorList:
     shaping: list[LogitsProcessor] = [TemperatureLogitsWarper(float(decoding.temperature))]
     if decoding.top_p < 1:
         shaping.append(TopPLogitsWarper(decoding.top_p))
-    return LogitsProcessorList([*shaping, _Gumbel(seeds)])
+    return LogitsProcessorList([*shaping, Gumbel(seeds)])
 
 
-class _Gumbel(LogitsProcessor):
+class Gumbel(LogitsProcessor):
     """Adds Gumbel noise, after which the largest score is a sample of the scores' softmax."""
 
     def __init__(self, seeds: Sequence[int]) -> None:
