@@ -50,15 +50,20 @@ def reports_of(completions: Iterable[Completion], prefill: str = "") -> list[str
     return [parse(text, prefill=prefill).report for text in texts_of(completions)]
 
 
-def check_references(
-    name: str, completions: Sequence[Completion], reference: Sequence[Any]
-) -> None:
-    """Raises DataError unless each completion has a reference, a text that is not empty.
+def reports_beside(
+    reference: Sequence[Any], completions: Sequence[Completion], *, name: str, prefill: str = ""
+) -> list[str]:
+    """The report part of each completion, for rewards that compare it with its reference.
 
     Args:
+        reference: n references.
+        completions: their n completions.
         name: of the reward, for the message.
-        completions: n completions.
-        reference: their n references.
+        prefill: as for `reports_of`.
+
+    Raises:
+        DataError: a reference is empty or not text (with its index), or the references are not
+            as many as the completions.
     """
     check_lengths(completions, reference)
     for index, text in enumerate(reference):
@@ -67,6 +72,7 @@ def check_references(
                 f"{name}: reference {index} is {'empty' if isinstance(text, str) else 'not text'}; "
                 "leave out studies without a report before training"
             )
+    return reports_of(completions, prefill)
 
 
 def texts_of(completions: Iterable[Completion]) -> list[str]:

@@ -13,7 +13,7 @@ from mrg_r1.findings import DISEASES, FINDINGS, FIVE
 from mrg_r1.labelers import Labeler
 from mrg_r1.labelers.cached import CachedLabeler
 from mrg_r1.metrics.clinical import Uncertain, positives, rates
-from mrg_r1.rewards import Completion, check_references, reports_of
+from mrg_r1.rewards import Completion, reports_beside
 
 _COLUMNS = {len(f): [FINDINGS.index(finding) for finding in f] for f in (FINDINGS, DISEASES, FIVE)}
 
@@ -61,8 +61,7 @@ class CeF1Reward:
             DataError: a reference is empty or not text (with its index), or the references are
                 not as many as the completions.
         """
-        check_references(self.__name__, completions, reference)
-        reports = reports_of(completions, self.prefill)
+        reports = reports_beside(reference, completions, name=self.__name__, prefill=self.prefill)
         labels = self._cached.label([*reference, *reports])  # one batch for the labeler
         affirmed = positives(labels, self.uncertain)[:, _COLUMNS[self.labels]]
         expected, generated = affirmed[: len(reference)], affirmed[len(reference) :]

@@ -15,7 +15,7 @@ from mrg_r1.labelers import Labeler
 from mrg_r1.labelers.cached import CachedLabeler
 from mrg_r1.metrics.arrays import Floats
 from mrg_r1.metrics.cosine import ccs, entries, expected_ccs, mccs, vectors
-from mrg_r1.rewards import Completion, check_references, reports_of
+from mrg_r1.rewards import Completion, reports_beside
 from mrg_r1.rewards.rarity import Rarity
 from mrg_r1.rewards.soft import probabilities_of
 
@@ -94,8 +94,7 @@ class MccsReward:
             DataError: a reference is empty or not text (with its index), or the references are
                 not as many as the completions.
         """
-        check_references(self.__name__, completions, reference)
-        reports = reports_of(completions, self.prefill)
+        reports = reports_beside(reference, completions, name=self.__name__, prefill=self.prefill)
         labels = self._cached.label([*reference, *reports])  # one batch for the labeler
         entry = self._entries()
         expected = vectors(labels[: len(reference)], entry)  # (n, 13)

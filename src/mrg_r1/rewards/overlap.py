@@ -11,7 +11,7 @@ import numpy as np
 
 from mrg_r1.errors import ConfigError
 from mrg_r1.metrics.overlap import DocumentFrequencies, bleu, bleu_terms, cider, ngrams, rouge_l
-from mrg_r1.rewards import Completion, check_references, reports_of
+from mrg_r1.rewards import Completion, reports_beside
 
 _TOKEN = re.compile(r"\w+|[^\w\s]")
 _BLEU_4 = 3
@@ -59,8 +59,8 @@ class OverlapReward:
             DataError: a reference is empty or not text (with its index), or the references are
                 not as many as the completions.
         """
-        check_references(self.__name__, completions, reference)
-        ours = [tokens(report) for report in reports_of(completions, self.prefill)]
+        reports = reports_beside(reference, completions, name=self.__name__, prefill=self.prefill)
+        ours = [tokens(report) for report in reports]
         theirs = list(map(tokens, reference))
         grams, expected = ngrams(ours), ngrams(theirs)
         parts = (

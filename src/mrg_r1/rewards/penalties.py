@@ -18,7 +18,7 @@ from mrg_r1.labelers import Labeler
 from mrg_r1.labelers.cached import CachedLabeler
 from mrg_r1.labelers.rules.text import fold, sentences, words
 from mrg_r1.metrics.arrays import classes_of
-from mrg_r1.rewards import Completion, check_references, reports_of
+from mrg_r1.rewards import Completion, reports_beside, reports_of
 
 _GRAM = 4
 """Words in a row that count as a repetition: honest reports repeat shorter runs all the time."""
@@ -109,8 +109,7 @@ class LengthPenalty:
             DataError: a reference is empty or not text (with its index), or the references are
                 not as many as the completions.
         """
-        check_references(self.__name__, completions, reference)
-        reports = reports_of(completions, self.prefill)
+        reports = reports_beside(reference, completions, name=self.__name__, prefill=self.prefill)
         return [
             -self._excess(len(report.split()) / len(expected.split()))
             for report, expected in zip(reports, reference, strict=True)
