@@ -6,13 +6,13 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from transformers import TrainerControl, TrainerState
 
 from mrg_r1.errors import ConfigError
-from mrg_r1.records import SampledCompletion, StepMetrics, read_jsonl
+from mrg_r1.records import SampledCompletion, StepMetrics, read_jsonl, write_jsonl
 from mrg_r1.trainers.callbacks import WHOLE, CompletionLog, RunRecorder
 from mrg_r1.trainers.stage import finished_checkpoint, last_whole_checkpoint
 
@@ -55,6 +55,52 @@ def test_other_figures_that_are_no_number_are_told_once(
     assert capsys.readouterr().err == "srl step 1: kl is nan, left out\n"
 
 
+ALIKE = {"loss": 1.0, "health/no_variance": 0.87, "health/unpaid/mccs": 0.9}
+FINE = {"loss": 1.0, "health/no_variance": 0.0, "health/unpaid/mccs": 0.0}
+
+
+def recorded(metrics: Path, logs: Sequence[dict[str, float]], first: int = 1) -> None:
+    """Records steps as a stage does that begins, or goes on, with what `metrics` holds."""
+    recorder, nothing = RunRecorder("srl", metrics), cast("Any", None)
+    recorder.on_train_begin(nothing, state(first - 1), nothing)
+    for step, figures in enumerate(logs, first):
+        recorder.on_log(nothing, state(step, of=99), nothing, figures)
+
+
+def test_a_warning_is_recorded_at_each_step_and_told_once_until_it_is_over(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    recorded(metrics, [ALIKE] * 14 + [FINE] * 10 + [ALIKE] * 12)
+    warned = [line.step for line in read_jsonl(metrics, StepMetrics) if line.warnings]
+    # Ten steps are judged together: above half until six of them are fine, then a tenth longer.
+    assert warned == [*range(10, 19), *range(30, 37)]
+    sentence = "groups have no variance: the margin is too high for this policy; lower"
+    told = capsys.readouterr().err.splitlines()
+    assert [line.partition(" %")[0] for line in told] == ["srl step 10: 87", "srl step 30: 52"]
+    assert all(sentence in line for line in told)
+
+
+@pytest.mark.parametrize("stopped", [3, 12, 18, 30])
+def test_a_resumed_run_warns_as_if_it_had_not_stopped(
+    tmp_path: Path, stopped: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole, resumed = tmp_path / "whole.jsonl", tmp_path / "resumed.jsonl"
+    logs = [FINE] * 5 + [ALIKE] * 14 + [FINE] * 10 + [ALIKE] * 12
+    recorded(whole, logs)
+    capsys.readouterr()
+    recorded(resumed, logs[:stopped])
+    recorded(resumed, logs[stopped:], first=stopped + 1)
+    assert whole.read_bytes() == resumed.read_bytes()
+
+
+def test_another_stage_is_no_history(tmp_path: Path) -> None:
+    metrics = tmp_path / "metrics.jsonl"
+    write_jsonl(metrics, [StepMetrics("sft", step, dict(ALIKE)) for step in range(1, 20)])
+    recorded(metrics, [FINE])
+    assert read_jsonl(metrics, StepMetrics)[-1].warnings == {}
+
+
 def test_only_marked_checkpoints_are_whole(tmp_path: Path) -> None:
     assert last_whole_checkpoint(tmp_path / "none") is None
     for step in (2, 4, 10, 12):
@@ -95,6 +141,20 @@ def test_some_completions_of_each_step_are_kept(tmp_path: Path) -> None:
     ]
     assert kept[1].rewards == pytest.approx({"mccs": 0.6, "format": 1.1})
     assert kept[1].reward == pytest.approx(0.75 * 0.6 + 0.25 * 1.1)
+
+
+def test_all_completions_of_a_step_are_shown_with_their_rewards(tmp_path: Path) -> None:
+    shown: list[Any] = []
+
+    def seen(*args: Any) -> None:
+        shown.append(args)
+
+    log = CompletionLog(tmp_path / "completions.jsonl", [0.75, 0.25], per_step=1, seen=seen)
+    columns = {"id": ["x", "y"], "trainer_state": state(0, main=False)}
+    completions = [[{"role": "assistant", "content": text}] for text in "ab"]
+    for reward in (Constant("mccs", 0.5), Constant("format", 1.0)):
+        log.watch(reward)(completions, **columns)
+    assert shown == [(completions, columns, {"mccs": [0.5, 0.6], "format": [1.0, 1.1]})]
 
 
 def test_only_the_main_process_keeps_completions(tmp_path: Path) -> None:

@@ -4,11 +4,24 @@ from typing import Any
 import pytest
 
 from mrg_r1.completion import render
-from mrg_r1.config import DataRecipe, Recipe, RewardRecipe, load_recipe
+from mrg_r1.config import (
+    DataRecipe,
+    HealthRecipe,
+    LabelerRecipe,
+    Recipe,
+    RewardRecipe,
+    load_recipe,
+)
 from mrg_r1.data import phantom
 from mrg_r1.errors import ConfigError, DataError
 from mrg_r1.labelers.rules import RulesLabeler
-from mrg_r1.recipe_rewards import make_rewards, reward_weights, training_references
+from mrg_r1.recipe_rewards import (
+    make_readers,
+    make_rewards,
+    reward_weights,
+    second_judge,
+    training_references,
+)
 from mrg_r1.rewards.ce_f1 import CeF1Reward
 from mrg_r1.rewards.mccs import MccsReward
 
@@ -76,6 +89,44 @@ def test_soft_needs_a_labeler_with_probabilities() -> None:
 def test_what_has_no_weight_is_not_made() -> None:
     recipe = RewardRecipe(clinical_weight=0, soft=True, rarity_cap=3)
     assert [reward.__name__ for reward, _ in make_rewards(recipe, RulesLabeler(), [])] == ["format"]
+
+
+# A recipe's labeler and its `health.judge`, and who judges.
+JUDGES: dict[str, tuple[LabelerRecipe, str, str]] = {
+    "the other preset": (LabelerRecipe(), "auto", "rules-chexpert"),
+    "the other preset again": (LabelerRecipe(preset="chexpert"), "auto", "rules"),
+    "as asked": (LabelerRecipe(), "rules-chexbert", "rules"),
+    "rules beside a network": (LabelerRecipe("chexbert", weights="w"), "auto", "rules"),
+}
+
+
+@pytest.mark.parametrize(("labeler", "asked", "name"), JUDGES.values(), ids=JUDGES)
+def test_the_second_judge_is_not_the_reward(labeler: LabelerRecipe, asked: Any, name: str) -> None:
+    judge = second_judge(Recipe("x", labeler=labeler, health=HealthRecipe(asked)))
+    assert isinstance(judge, CeF1Reward)
+    assert (judge.labels, judge.labeler.identity.partition("@")[0]) == (13, name)
+
+
+def test_where_f1_is_the_reward_the_judge_is_the_cosine() -> None:
+    judge = second_judge(Recipe("x", reward=RewardRecipe(kind="ce-f1")))
+    assert isinstance(judge, MccsReward)
+    assert judge.margin == 0
+
+
+def test_no_second_judge() -> None:
+    recipe = Recipe("x", health=HealthRecipe("none"))
+    assert second_judge(recipe) is None
+    assert make_readers(recipe, RulesLabeler()).judge is None
+
+
+def test_a_judge_that_is_not_here_is_named() -> None:
+    recipe = Recipe(
+        "x",
+        labeler=LabelerRecipe(weights="/no/w.pth", vocabulary="/no/v.txt"),
+        health=HealthRecipe("chexbert"),
+    )
+    with pytest.raises(DataError, match=r"/no/w.pth: no such file"):
+        second_judge(recipe)
 
 
 def test_training_references_are_what_would_be_drawn(tmp_path: Path) -> None:

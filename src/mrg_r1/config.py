@@ -108,6 +108,16 @@ class EvaluationRecipe:
 
 
 @dataclass(frozen=True, slots=True)
+class HealthRecipe:
+    """What watches the reward while it is trained on; it changes no reward."""
+
+    # Reads a sample of the completions as the reward does not; auto is the rules' other preset.
+    judge: Literal["auto", "rules-chexbert", "rules-chexpert", "chexbert", "none"] = "auto"
+    # Completions of a step that are read for it; 0 is none.
+    sample: int = 16
+
+
+@dataclass(frozen=True, slots=True)
 class Recipe:
     """One execution of the program, complete: data, policy, reward, training, evaluation."""
 
@@ -117,6 +127,7 @@ class Recipe:
     policy: PolicyRecipe = field(default_factory=PolicyRecipe)
     labeler: LabelerRecipe = field(default_factory=LabelerRecipe)
     reward: RewardRecipe = field(default_factory=RewardRecipe)
+    health: HealthRecipe = field(default_factory=HealthRecipe)
     sft: dict[str, Any] | None = None
     srl: dict[str, Any] = field(default_factory=dict[str, Any])
     evaluation: EvaluationRecipe = field(default_factory=EvaluationRecipe)
@@ -309,6 +320,7 @@ _RULES: dict[str, _Rule] = {
     "reward.repetition_penalty": _NATURAL,
     "reward.contradiction_penalty": _NATURAL,
     "reward.length_penalty": _NATURAL,
+    "health.sample": _NATURAL,
     "evaluation.resamples": _POSITIVE,
     "evaluation.decoding.max_new_tokens": _POSITIVE,
     "evaluation.decoding.temperature": _NATURAL,
@@ -336,7 +348,7 @@ def _contradictions(recipe: Recipe) -> list[str]:
     return (
         problems
         + _reward_contradictions(reward, recipe.labeler)
-        + (_labeler_contradictions(recipe.labeler))
+        + _labeler_contradictions(recipe.labeler, recipe.health.judge)
     )
 
 
@@ -356,16 +368,16 @@ def _reward_contradictions(reward: RewardRecipe, labeler: LabelerRecipe) -> list
     return problems
 
 
-def _labeler_contradictions(labeler: LabelerRecipe) -> list[str]:
+def _labeler_contradictions(labeler: LabelerRecipe, judge: str) -> list[str]:
     """Files that CheXbert lacks, and conventions that it cannot follow."""
-    if labeler.name == "rules":
+    if "chexbert" not in (labeler.name, judge):
         return []
     problems = [
         f"labeler.{key}: where is CheXbert's {file}? add --set labeler.{key}=FILE"
         for key, file in (("weights", "chexbert.pth"), ("vocabulary", "vocab.txt"))
         if not getattr(labeler, key)
     ]
-    if labeler.preset != "chexbert":
+    if labeler.name == "chexbert" and labeler.preset != "chexbert":
         problems.append("labeler.preset: only rules have presets; leave it out")
     return problems
 

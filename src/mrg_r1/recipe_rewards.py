@@ -1,8 +1,9 @@
-"""The labeler of a recipe, its training references, and its rewards with their weights."""
+"""The labeler of a recipe, its training references, its rewards, and who watches them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from mrg_r1.config import LabelerRecipe, Recipe, RewardRecipe
@@ -17,6 +18,7 @@ from mrg_r1.labelers.make import make_labeler
 from mrg_r1.rewards import Reward, WeightedReward
 from mrg_r1.rewards.ce_f1 import CeF1Reward
 from mrg_r1.rewards.format import FormatReward
+from mrg_r1.rewards.health import Readers
 from mrg_r1.rewards.mccs import MccsReward
 from mrg_r1.rewards.overlap import OverlapReward
 from mrg_r1.rewards.penalties import ContradictionPenalty, LengthPenalty, RepetitionPenalty
@@ -98,6 +100,40 @@ def make_rewards(
         "length": LengthPenalty,
     }
     return [(make[name](), weight) for name, weight in reward_weights(reward).items()]
+
+
+def make_readers(recipe: Recipe, labeler: Labeler) -> Readers:
+    """Who watches the rewards of a recipe. Rules read single sentences, whoever reads reports.
+
+    Raises:
+        ConfigError, DataError, MissingExtra: the second judge's labeler cannot be had.
+    """
+    rules = the_labeler(LabelerRecipe(preset=recipe.labeler.preset))
+    return Readers(labeler, ContradictionPenalty(rules), second_judge(recipe))
+
+
+def second_judge(recipe: Recipe) -> Reward | None:
+    """A reward that is not trained on, by a labeler that is not the reward's.
+
+    It is F1 of the 13 findings a report affirms, which sees no template of negatives; where that
+    is the reward, it is the cosine of eq. 5, which sees what is denied.
+
+    Raises:
+        ConfigError, DataError, MissingExtra: its labeler cannot be had.
+    """
+    name = recipe.health.judge
+    if name == "none":
+        return None
+    if name == "auto":
+        reader = recipe.labeler
+        alike = reader.name == "rules" and reader.preset == "chexbert"
+        name = "rules-chexpert" if alike else "rules-chexbert"
+    kind, _, preset = name.partition("-")
+    asked = {"name": kind, "preset": preset or "chexbert", "cache": ""}
+    labeler = the_labeler(replace(recipe.labeler, **asked))
+    if recipe.reward.kind == "ce-f1":
+        return MccsReward(labeler, margin=0.0)
+    return CeF1Reward(labeler, labels=len(DISEASES))
 
 
 def _mccs(reward: RewardRecipe, labeler: Labeler, references: Sequence[str]) -> MccsReward:

@@ -42,12 +42,14 @@ class StepMetrics:
     """One optimizer step; a line of `metrics.jsonl`.
 
     `values` holds the trainer's own names, among them `loss`, `reward`, `rewards/mccs/mean`,
-    `rewards/format/mean`, `completions/mean_length` and `kl`.
+    `rewards/format/mean`, `completions/mean_length` and `kl`, and ours of `rewards.health`.
+    `warnings` are the sentences of `rewards.alarms` that hold at this step, by their kind.
     """
 
     stage: str
     step: int
     values: dict[str, float]
+    warnings: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from mrg_r1.errors import ConfigError
-from mrg_r1.records import SampledCompletion, StepMetrics, to_line
-from mrg_r1.rewards import Reward
+from mrg_r1.records import SampledCompletion, StepMetrics, read_jsonl, to_line
+from mrg_r1.rewards import Completion, Reward
+from mrg_r1.rewards.alarms import warnings_of
 from mrg_r1.trainers.processes import wait_for_all
-from mrg_r1.trainers.progress import Report, say
+from mrg_r1.trainers.progress import Report, say, warn
 
 WHOLE = "whole"
 """Name of the empty file that marks a checkpoint as completely written."""
@@ -23,12 +24,27 @@ _NOT_OF_THE_RUN = frozenset({"step_time", "num_tokens"})
 
 
 class RunRecorder(TrainerCallback):
-    """Appends a line per logged step to `metrics.jsonl`, and marks whole checkpoints."""
+    """Appends a line per logged step to `metrics.jsonl`, and marks whole checkpoints.
+
+    What its lines warn of is told as well, once until it is over.
+    """
 
     def __init__(self, stage: str, metrics: Path) -> None:
         self.stage = stage
         self.metrics = metrics
         self.left_out: set[str] = set()
+        self.recorded: list[dict[str, float]] = []
+        self.active: Collection[str] = ()
+        self.told: Collection[str] = ()
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """Takes up what the stage recorded before it was stopped."""
+        lines = read_jsonl(self.metrics, StepMetrics) if self.metrics.exists() else []
+        mine = [line for line in lines if line.stage == self.stage]
+        self.recorded = [line.values for line in mine]
+        self.active = mine[-1].warnings if mine else ()
 
     def on_log(
         self,
@@ -59,8 +75,13 @@ class RunRecorder(TrainerCallback):
         for key in numbers.keys() - finite.keys() - self.left_out:
             say(f"{self.stage} step {state.global_step}: {key} is {numbers[key]}, left out")
             self.left_out.add(key)
+        self.recorded.append(finite)
+        self.active = warnings = warnings_of(self.recorded, self.active)
         with open(self.metrics, "a", encoding="utf-8") as file:
-            file.write(to_line(StepMetrics(self.stage, state.global_step, finite)))
+            file.write(to_line(StepMetrics(self.stage, state.global_step, finite, warnings)))
+        for kind in warnings.keys() - set(self.told):
+            warn(f"{self.stage} step {state.global_step}: {warnings[kind]}")
+        self.told = warnings
 
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -109,17 +130,30 @@ class Reporter(TrainerCallback):
         self.report(state.global_step, state.max_steps, "  ".join(figures))
 
 
+Seen = Callable[[Sequence[Completion], Mapping[str, Any], Mapping[str, Sequence[float]]], None]
+"""Takes the completions of a step, their columns, and their rewards by name."""
+
+
 class CompletionLog:
     """Stores a few completions of every step with all their rewards.
 
     It stands between the trainer and each reward, since only rewards see completions with their
     samples. `watch` the rewards in the order the trainer gets them.
+
+    Args:
+        path: where they are stored.
+        weights: of the rewards.
+        per_step: how many.
+        seen: called with all completions of a step, their columns, and their rewards by name.
     """
 
-    def __init__(self, path: Path, weights: Sequence[float], per_step: int = 8) -> None:
+    def __init__(
+        self, path: Path, weights: Sequence[float], per_step: int = 8, seen: Seen | None = None
+    ) -> None:
         self.path = path
         self.weights = list(weights)
         self.per_step = per_step
+        self.seen = seen
         self.pending: dict[str, list[float]] = {}
 
     def watch(self, reward: Reward) -> Callable[..., list[float | None]]:
@@ -130,6 +164,8 @@ class CompletionLog:
             self.pending[reward.__name__] = values
             if len(self.pending) == len(self.weights):
                 self._write(completions, columns)
+                if self.seen:
+                    self.seen(completions, columns, self.pending)
                 self.pending = {}
             return [*values]
 

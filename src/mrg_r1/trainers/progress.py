@@ -39,6 +39,12 @@ def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
+def warn(text: str) -> None:
+    """As `say`, for what a person should not overlook."""
+    if is_main():
+        console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def progress(title: str, unit: str) -> Generator[Report]:
     """Units done, time left and figures while the block runs; then the time it took."""
