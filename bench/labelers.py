@@ -1,6 +1,7 @@
-"""Reports a second of every labeler in one run, as ratios.
+r"""Reports a second of every labeler in one run, as ratios.
 
-    python bench/labelers.py --reports annotation.json --folder made --medspacy OTHER/bin/python
+    python bench/labelers.py --reports annotation.json --folder made \
+        --medspacy OTHER/bin/python --f1chexbert OLDER/bin/python
 
 Contenders take turns, round by round, so that a machine that slows down slows all of them; a
 ratio is the median over rounds of two neighbours' ratio. By the wall, and by the processor time
@@ -9,8 +10,10 @@ of all threads, which other programs on the machine change less but in which wai
 CheXbert runs with random weights of its true size unless --folder holds `chexbert.pth`, and with
 a vocabulary learnt from the reports unless it holds `vocab.txt`; what is made is kept there. One
 report at a time is how f1chexbert runs it, batches in order of arrival are how RadEval (16) and
-CheXbert's own code (18) do. medspaCy needs an older numpy than ours, so it runs in a Python of
-its own (`pip install medspacy` there), with the phrases and cues of the rules.
+CheXbert's own code (18) do, here with our network. medspaCy and f1chexbert itself need older
+packages than ours, so each runs in a Python of its own (`pip install medspacy`; `pip install
+f1chexbert 'transformers<4.47'`): medspaCy with the phrases and cues of the rules, f1chexbert with
+the files of --folder.
 """
 
 from __future__ import annotations
@@ -22,7 +25,7 @@ import os
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -32,8 +35,10 @@ from tokenizers import BertWordPieceTokenizer
 
 from mrg_r1.data import phantom
 from mrg_r1.labelers.chexbert import ChexbertLabeler, TorchNetwork
+from mrg_r1.labelers.chexbert.checkpoint import load_weights, read_checkpoint
 from mrg_r1.labelers.chexbert.int8 import Int8Network, write_int8
 from mrg_r1.labelers.chexbert.model import BERT_BASE_UNCASED, Chexbert
+from mrg_r1.labelers.chexbert.tokens import Vocabulary
 from mrg_r1.labelers.rules import RulesLabeler
 from mrg_r1.labelers.rules.lexicon import lexicon
 
@@ -66,7 +71,7 @@ def main() -> None:
         contenders = light(some, args.medspacy)
         if not args.no_chexbert:
             make_files(folder, reports)
-            contenders += chexbert(folder, few, args.threads)
+            contenders += chexbert(folder, few, args.threads, args.f1chexbert)
         rounds = [[each.run() for each in contenders] for _ in range(args.rounds)]
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     print(f"{len(some)} reports, {len(few)} for CheXbert; {args.rounds} rounds; load {load}")
@@ -83,6 +88,7 @@ def arguments() -> argparse.Namespace:
     )
     parser.add_argument("--folder", type=Path, help="keeps what is made for CheXbert")
     parser.add_argument("--medspacy", type=Path, help="a Python that has medspaCy")
+    parser.add_argument("--f1chexbert", type=Path, help="a Python that has f1chexbert")
     parser.add_argument("--no-chexbert", action="store_true")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--some", type=int, default=600, help="reports for rules and medspaCy")
@@ -122,14 +128,21 @@ def light(reports: Sequence[str], medspacy: Path | None) -> list[Contender]:
     n = len(reports)
     found = [Contender("rules", 1, "medspaCy", n, lambda: timed(lambda: rules.label(reports)))]
     if medspacy:
-        found.append(Contender("medspaCy", 1, "", n, worker(medspacy, reports)))
+        run = worker(medspacy, "medspacy_worker.py", {"rules": phrases(), "reports": reports})
+        found.append(Contender("medspaCy", 1, "", n, run))
     return found
 
 
-def worker(python: Path, reports: Sequence[str]) -> Callable[[], Seconds]:
-    """Labels the reports once a call with medspaCy, in a process of its own."""
+def phrases() -> list[list[str]]:
+    """The phrases and cues of the rules, each with its kind."""
+    entries = lexicon("chexbert").entries.items()
+    return [[" ".join(phrase), e.kind.value] for phrase, found in entries for e in found]
+
+
+def worker(python: Path, script: str, job: Mapping[str, object]) -> Callable[[], Seconds]:
+    """Labels a job's reports once a call, in a process of another Python."""
     process = subprocess.Popen(
-        [python, Path(__file__).with_name("medspacy_worker.py")],
+        [python, Path(__file__).with_name(script)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -138,10 +151,9 @@ def worker(python: Path, reports: Sequence[str]) -> Callable[[], Seconds]:
     assert process.stdin
     assert process.stdout
     writer, reader = process.stdin, process.stdout
-    entries = lexicon("chexbert").entries.items()
-    rules = [[" ".join(phrase), e.kind.value] for phrase, found in entries for e in found]
-    print(json.dumps({"rules": rules, "reports": reports}), file=writer, flush=True)
-    reader.readline()
+    print(json.dumps(job), file=writer, flush=True)
+    if reader.readline() != "ready\n":
+        raise SystemExit(f"{python} {script}: does not start; see the head of this file")
 
     def run() -> Seconds:
         print("go", file=writer, flush=True)
@@ -171,25 +183,35 @@ def make_files(folder: Path, reports: Sequence[str]) -> None:
 FILES = ("chexbert.pth", "vocab.txt", "chexbert-int8.onnx")
 
 
-def chexbert(folder: Path, reports: Sequence[str], threads: Sequence[int]) -> list[Contender]:
-    """CheXbert as it is run elsewhere, and here."""
+def chexbert(
+    folder: Path, reports: Sequence[str], threads: Sequence[int], f1chexbert: Path | None
+) -> list[Contender]:
+    """CheXbert as it is run elsewhere, and here; compared with f1chexbert if that is there."""
     weights, vocabulary, int8 = (folder / name for name in FILES)
-    network = TorchNetwork(weights, "cpu")
-    labeler = ChexbertLabeler(network, vocabulary)
+    labeler = ChexbertLabeler(TorchNetwork(weights, "cpu"), vocabulary)
+    plain = Chexbert()
+    load_weights(plain, read_checkpoint(weights))
+    plain.eval()
     lengths = list(map(len, labeler.vocabulary.ids(reports)))
     print(f"CheXbert: {statistics.mean(lengths):.0f} tokens a report, at most {max(lengths)}")
     found: list[Contender] = []
     for count in threads:
         small = ChexbertLabeler(Int8Network(int8, count), vocabulary)
         ways: dict[str, Callable[[], object]] = {
-            "CheXbert, one at a time": lambda: in_order(labeler, reports, 1),
-            "CheXbert, 16 as they come": lambda: in_order(labeler, reports, 16),
-            "CheXbert, 18 as they come": lambda: in_order(labeler, reports, 18),
+            "CheXbert, one at a time": lambda: in_order(plain, labeler.vocabulary, reports, 1),
+            "CheXbert, 16 as they come": lambda: in_order(plain, labeler.vocabulary, reports, 16),
+            "CheXbert, 18 as they come": lambda: in_order(plain, labeler.vocabulary, reports, 18),
             "chexbert": lambda: labeler.label(reports),
             "chexbert int8": lambda small=small: small.label(reports),
         }
+        base, n = next(iter(ways)), len(reports)
+        if f1chexbert:
+            job = {"folder": str(folder), "threads": count, "reports": reports}
+            base = "f1chexbert"
+            run = worker(f1chexbert, "f1chexbert_worker.py", job)
+            found.append(Contender(base, count, base, n, run))
         found += [
-            Contender(name, count, next(iter(ways)), len(reports), with_threads(count, work))
+            Contender(name, count, base, n, with_threads(count, work))
             for name, work in ways.items()
         ]
     return found
@@ -206,16 +228,17 @@ def with_threads(count: int, work: Callable[[], object]) -> Callable[[], Seconds
 
 
 @torch.no_grad()
-def in_order(labeler: ChexbertLabeler, reports: Sequence[str], size: int) -> list[list[int]]:
+def in_order(
+    network: Chexbert, vocabulary: Vocabulary, reports: Sequence[str], size: int
+) -> list[list[int]]:
     """Batches in order of arrival, each padded to its longest; tokens are made one by one."""
-    assert isinstance(labeler.network, TorchNetwork)
     found: list[list[int]] = []
     for start in range(0, len(reports), size):
-        rows = [labeler.vocabulary.ids([report])[0] for report in reports[start : start + size]]
+        rows = [vocabulary.ids([report])[0] for report in reports[start : start + size]]
         longest = max(map(len, rows))
         ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
         mask = torch.tensor([[1] * len(row) + [0] * (longest - len(row)) for row in rows])
-        found += labeler.network.model(ids, mask).argmax(dim=2).tolist()
+        found += network(ids, mask).argmax(dim=2).tolist()
     return found
 
 

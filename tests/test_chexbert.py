@@ -236,6 +236,16 @@ def test_batches_give_what_one_at_a_time_gives(
     assert len(set(labeler.label(reports))) > 5
 
 
+def test_packed_weights_give_what_the_plain_network_gives(labeler: ChexbertLabeler) -> None:
+    network_here = labeler.network
+    assert isinstance(network_here, TorchNetwork)
+    assert not any(type(layer) is torch.nn.Linear for layer in network_here.model.modules())
+    ids = np.array([[2, 5, 6, 3], [2, 3, 0, 0]])
+    mask = np.array([[1, 1, 1, 1], [1, 1, 0, 0]])
+    plain = network()(torch.from_numpy(ids), torch.from_numpy(mask)).detach().numpy()
+    np.testing.assert_allclose(network_here.logits(ids, mask), plain, rtol=1e-4, atol=1e-5)
+
+
 def test_order_out_is_order_in(labeler: ChexbertLabeler) -> None:
     forward = labeler.label(REPORTS)
     assert labeler.label(REPORTS[::-1]) == forward[::-1]

@@ -19,6 +19,7 @@ from mrg_r1.findings import FINDINGS, Labels, Status
 from mrg_r1.labelers.chexbert.arrays import DIGITS, Floats, Ints, Network
 from mrg_r1.labelers.chexbert.checkpoint import load_weights, read_checkpoint
 from mrg_r1.labelers.chexbert.model import BERT_BASE_UNCASED, Chexbert
+from mrg_r1.labelers.chexbert.packed import pack
 from mrg_r1.labelers.chexbert.tokens import BERT_BASE_UNCASED_SHA256, Vocabulary
 
 __all__ = ["ChexbertLabeler", "Network", "TorchNetwork", "load_network"]
@@ -49,6 +50,8 @@ class TorchNetwork:
         self.model = Chexbert(bert)
         load_weights(self.model, checkpoint)
         self.model.to(self.device).eval()
+        if self.device.type == "cpu":
+            pack(self.model)
         self.identity = f"chexbert@{self.sha256[:DIGITS]}"
         self.pieces = bert.vocab_size
         self.budget = _BUDGET[self.device.type]
