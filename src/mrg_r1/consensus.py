@@ -63,10 +63,11 @@ def consensus(labels: Sequence[Labels | None], *, margin: float = MARGIN) -> Con
     cosines = _cosines(rows)  # (N, N)
     others = written[None, :] & ~np.eye(len(rows), dtype=bool)
     count = np.maximum(others.sum(axis=1), 1)
-    gain = np.where(others, mccs(cosines, margin), 0).sum(axis=1) / count
-    tie = np.where(others, cosines, 0).sum(axis=1) / count
+    gain: Floats = np.where(others, mccs(cosines, margin), 0).sum(axis=1) / count
+    tie: Floats = np.where(others, cosines, 0).sum(axis=1) / count
     # Sums in another order differ in the last digits; that must not choose.
-    order = np.lexsort((-np.round(tie, 9), -np.round(gain, 9), ~written))  # stable
+    keys: Floats = np.stack([-np.round(tie, 9), -np.round(gain, 9), ~written])  # (3, N)
+    order = np.lexsort(keys)  # by the last row first; stable
     statuses = np.arange(len(Status))
     shares = (classes_of(rows)[:, :, None] == statuses).mean(axis=0)  # (14, 4)
     return Consensus(
@@ -86,6 +87,6 @@ def labels_of(reports: Sequence[str], labeler: Labeler) -> list[Labels | None]:
 def _cosines(labels: Sequence[Labels]) -> Floats:
     """CCS of every pair, (N, N); 1 where both are silent."""
     vectors = signed(labels)  # (N, 13)
-    silent = ~vectors.any(axis=1)
+    silent = np.abs(vectors).sum(axis=1) == 0  # (N,)
     cosines = ccs(vectors[:, None], vectors[None, :])
     return np.where(silent[:, None] & silent[None, :], 1.0, cosines)
