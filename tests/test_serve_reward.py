@@ -30,7 +30,8 @@ SECRET = "zebra lesion of Mrs Example"
 SERVER = """
 import sys, time
 from mrg_r1.rewards.total import TotalReward
-from mrg_r1.serve.reward import make_app, serve
+from mrg_r1.serve.http import serve
+from mrg_r1.serve.reward import make_app
 
 class Scorer:
     def components(self, completions, reference):
@@ -209,7 +210,7 @@ def test_one_text_that_breaks_the_scorer_harms_no_other(server: Server) -> None:
 
     answers = asyncio.run(both())
     assert [status for status, _ in answers] == [200] * 20 + [500] + [200] * 20
-    assert answers[20][1] == {"detail": "scoring failed: KeyError"}
+    assert answers[20][1] == {"detail": "failed: KeyError"}
 
 
 def test_nothing_of_a_text_is_logged(server: Server) -> None:

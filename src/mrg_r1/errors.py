@@ -17,5 +17,13 @@ class DataError(MrgError):
     """A file, image or row that cannot be used."""
 
 
+class WrongType(DataError):
+    """A file that is none of the types which are read."""
+
+
+class TooLarge(DataError):
+    """A file over a limit of its size."""
+
+
 class MissingExtra(MrgError):
     """A feature whose optional packages are not installed."""

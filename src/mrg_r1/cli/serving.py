@@ -43,7 +43,8 @@ def serve_reward(
     papers = ("labeler.name=rules", *(changes or ()))
     checked = load_recipe(recipe, changes or ()) if recipe else load_recipe(_PAPERS, papers)
     with loading("serve"):
-        from mrg_r1.serve.reward import make_app, serve
+        from mrg_r1.serve.http import serve
+        from mrg_r1.serve.reward import make_app
     with busy("reading training references"):
         needed = checked.reward.kind == "overlap" or checked.reward.rarity_cap
         references = training_references(checked) if needed else []

@@ -22,13 +22,14 @@ from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.pixels.utils import pixel_array
 from pydicom.uid import UID, ImplicitVRLittleEndian
 
-from mrg_r1.errors import DataError, MissingExtra
+from mrg_r1.data.windows import Windowed
+from mrg_r1.errors import DataError, MissingExtra, TooLarge, WrongType
 
 _SEQUENCE_END = b"\xfe\xff\xdd\xe0"
 
 
-def read(path: Path, max_pixels: int) -> Image.Image:
-    """The image of a DICOM file, 8-bit 'RGB'.
+def read(file: BinaryIO, name: str, max_pixels: int) -> Image.Image:
+    """The image of a DICOM file, 8-bit 'RGB'; `name` stands for the file in errors.
 
     A window or LUT that is absent or unusable (no number, a width not above 0) is replaced by
     the range of the values in the image, 8-bit files keep theirs. A file of several frames is
@@ -39,33 +40,43 @@ def read(path: Path, max_pixels: int) -> Image.Image:
         MissingExtra: the file's compression needs a package that is not installed.
         Exception: whatever pydicom raises on a corrupt file.
     """
-    dataset = _dataset(path, max_pixels)
-    if "PixelData" not in dataset:
-        raise DataError(f"{path}: a DICOM file without an image; leave it out")
-    stored = pixel_array(dataset, index=0)  # (rows, columns) or (rows, columns, 3)
-    photometric = str(dataset.PhotometricInterpretation)
-    if photometric == "PALETTE COLOR":
-        stored = apply_color_lut(stored, dataset)[..., :3]
+    stored, dataset = _pixels(file, name, max_pixels)
     if stored.ndim == 3:
-        colours = stored if stored.dtype == np.uint8 else stored >> 8
-        return Image.fromarray(colours.astype(np.uint8)).convert("RGB")
-    greys = _greys(stored, dataset)  # (rows, columns) in [0, 1]
-    if photometric == "MONOCHROME1":
-        greys = 1 - greys
-    return Image.fromarray(np.rint(greys * 255).astype(np.uint8)).convert("RGB")
+        return Image.fromarray(stored).convert("RGB")
+    return Image.fromarray(_windowed(stored, dataset).eight_bits()).convert("RGB")
 
 
-def looks_whole(path: Path, max_pixels: int) -> bool:
+def windowed(file: BinaryIO, name: str, max_pixels: int) -> Windowed:
+    """The greys that `read` brings to 8 bits; those of a colour image are its luminance.
+
+    Raises:
+        DataError, MissingExtra, Exception: as `read`.
+    """
+    stored, dataset = _pixels(file, name, max_pixels)
+    if stored.ndim == 3:
+        return Windowed(np.asarray(Image.fromarray(stored).convert("L")), 0, 255)
+    return _windowed(stored, dataset)
+
+
+def read_header(path: Path) -> Dataset:
+    """The data set of a DICOM file without its pixels.
+
+    Raises:
+        Exception: whatever pydicom raises on a corrupt file.
+    """
+    return dcmread(path, force=True, stop_before_pixels=True)
+
+
+def looks_whole(file: BinaryIO, name: str, max_pixels: int) -> bool:
     """Whether the file has the length its header promises; False calls for a full `read`.
 
     Raises:
         DataError, MissingExtra, Exception: as `read`, for what the header shows.
     """
-    with open(path, "rb") as file:
-        dataset = _dataset(path, max_pixels, file)
-        start, end = file.tell(), file.seek(0, os.SEEK_END)
-        file.seek(max(start, end - 1024))
-        tail = file.read()
+    dataset = _dataset(file, name, max_pixels, header_only=True)
+    start, end = file.tell(), file.seek(0, os.SEEK_END)
+    file.seek(max(start, end - 1024))
+    tail = file.read()
     syntax: UID = dataset.file_meta.TransferSyntaxUID
     if syntax.is_encapsulated:
         return _SEQUENCE_END in tail
@@ -73,54 +84,73 @@ def looks_whole(path: Path, max_pixels: int) -> bool:
     return not syntax.is_deflated and end - start > bits // 8
 
 
-def _dataset(path: Path, max_pixels: int, header_of: BinaryIO | None = None) -> Dataset:
+def _pixels(file: BinaryIO, name: str, max_pixels: int) -> tuple[NDArray[Any], Dataset]:
+    """Stored greys (rows, columns), or 8-bit colours (rows, columns, 3)."""
+    dataset = _dataset(file, name, max_pixels)
+    if "PixelData" not in dataset:
+        raise DataError(f"{name}: a DICOM file without an image; leave it out")
+    stored = pixel_array(dataset, index=0)
+    if str(dataset.PhotometricInterpretation) == "PALETTE COLOR":
+        stored = apply_color_lut(stored, dataset)[..., :3]
+    if stored.ndim == 3:
+        stored = (stored if stored.dtype == np.uint8 else stored >> 8).astype(np.uint8)
+    return stored, dataset
+
+
+def _dataset(file: BinaryIO, name: str, max_pixels: int, *, header_only: bool = False) -> Dataset:
     """The file's data set, if its header shows an image that can and should be decoded.
 
-    With `header_of`, the open file, its pixels are not read and it is left where they begin.
+    With `header_only` its pixels are not read, and the file is left where they begin.
     """
-    dataset = dcmread(header_of or path, force=True, stop_before_pixels=header_of is not None)
+    dataset = dcmread(file, force=True, stop_before_pixels=header_only)
     if "TransferSyntaxUID" not in dataset.file_meta:
         # Files without a preamble say nothing of their encoding, which is then the default one.
         dataset.file_meta.TransferSyntaxUID = ImplicitVRLittleEndian
-    _check_image(path, dataset, max_pixels)
-    _check_syntax(path, dataset.file_meta.TransferSyntaxUID)
+    _check_image(name, dataset, max_pixels)
+    _check_syntax(name, dataset.file_meta.TransferSyntaxUID)
     return dataset
 
 
-def _check_image(path: Path, dataset: Dataset, max_pixels: int) -> None:
+def _check_image(name: str, dataset: Dataset, max_pixels: int) -> None:
     rows, columns = int(dataset.get("Rows", 0)), int(dataset.get("Columns", 0))
     frames = int(dataset.get("NumberOfFrames", None) or 1)
     if not rows * columns:
-        raise DataError(f"{path}: a DICOM file without an image; leave it out")
+        raise DataError(f"{name}: a DICOM file without an image; leave it out")
     if rows * columns > max_pixels:
-        raise DataError(f"{path}: {columns} x {rows} pixels, over {max_pixels:,}; scale it down")
+        raise TooLarge(f"{name}: {columns} x {rows} pixels, over {max_pixels:,}; scale it down")
     if frames > 1:
-        raise DataError(f"{path}: {frames} frames; a radiograph has one, save the one you mean")
+        raise DataError(f"{name}: {frames} frames; a radiograph has one, save the one you mean")
 
 
-def _check_syntax(path: Path, syntax: UID) -> None:
+def _check_syntax(name: str, syntax: UID) -> None:
     try:
         decoder = get_decoder(syntax)
     except NotImplementedError:
-        raise DataError(
-            f"{path}: encoded as {syntax.name}; save it as an uncompressed DICOM file"
+        raise WrongType(
+            f"{name}: encoded as {syntax.name}; save it as an uncompressed DICOM file"
         ) from None
     if not decoder.is_available:
         needs = [need for need in decoder.missing_dependencies if need.startswith("pylibjpeg")]
         packages = re.findall(r"pylibjpeg[\w-]*", " ".join(needs).partition("requires")[2])
-        raise MissingExtra(f"{path}: compressed as {syntax.name}; pip install {' '.join(packages)}")
+        raise MissingExtra(f"{name}: compressed as {syntax.name}; pip install {' '.join(packages)}")
 
 
-def _greys(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.float64]:
-    """The values a viewer shows, from 0 (the low end of the window) to 1."""
+def _windowed(stored: NDArray[Any], dataset: Dataset) -> Windowed:
+    """The values a viewer shows, through the file's LUT or with its window."""
     values = apply_modality_lut(stored, dataset).astype(np.float64)
+    inverted = str(dataset.PhotometricInterpretation) == "MONOCHROME1"
     if dataset.get("VOILUTSequence"):
-        return _through_lut(values, dataset)
+        return Windowed(_through_lut(values, dataset), 0, 1, inverted)
     center, width = _first(dataset, "WindowCenter"), _first(dataset, "WindowWidth")
-    if center is not None and width is not None and width > 0:
-        return _through_window(values, center, width, str(dataset.get("VOILUTFunction") or ""))
-    low, high = _range(values, stored, dataset)
-    return np.clip((values - low) / ((high - low) or 1), 0, 1)
+    if center is None or width is None or width <= 0:
+        return Windowed(values, *_range(values, stored, dataset), inverted)
+    function = str(dataset.get("VOILUTFunction") or "")
+    if function == "SIGMOID":  # PS3.3 C.11.2.1.3.1
+        greys = 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -50, 50)))
+        return Windowed(greys, 0, 1, inverted)
+    if function != "LINEAR_EXACT":  # PS3.3 C.11.2.1.3.2, else LINEAR, C.11.2.1.2.1
+        center, width = center - 0.5, max(width - 1, 1e-6)
+    return Windowed(values, center - width / 2, center + width / 2, inverted)
 
 
 def _first(dataset: Dataset, name: str) -> float | None:
@@ -129,17 +159,6 @@ def _first(dataset: Dataset, name: str) -> float | None:
     if isinstance(value, MultiValue):
         value = cast("Any", value[0] if value else None)
     return None if value in (None, "") else float(value)
-
-
-def _through_window(
-    values: NDArray[np.float64], center: float, width: float, function: str
-) -> NDArray[np.float64]:
-    """PS3.3 C.11.2.1.2.1 (LINEAR, the default), C.11.2.1.3.1 (SIGMOID), C.11.2.1.3.2."""
-    if function == "SIGMOID":
-        return 1 / (1 + np.exp(np.clip(-4 * (values - center) / width, -50, 50)))
-    if function == "LINEAR_EXACT":
-        return np.clip((values - center) / width + 0.5, 0, 1)
-    return np.clip((values - (center - 0.5)) / max(width - 1, 1e-6) + 0.5, 0, 1)
 
 
 def _through_lut(values: NDArray[np.float64], dataset: Dataset) -> NDArray[np.float64]:

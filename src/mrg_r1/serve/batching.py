@@ -1,32 +1,32 @@
-"""Single calls in, batches to a scorer, answers back to whoever still waits."""
+"""Single calls in, batches to a worker, answers back to whoever still waits."""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
 
-from mrg_r1.rewards.total import Scorer
-
-Rows = list[dict[str, float]]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 class Busy(Exception):
-    """As many samples wait as may."""
+    """As many items wait as may."""
 
 
-class ScoringFailed(Exception):
-    """The scorer raised; the message is the kind of its error, never a text."""
+class WorkFailed(Exception):
+    """The work raised; the message is the kind of its error, never a text."""
 
 
 @dataclass
 class Tally:
     """What a batcher has done since it was made."""
 
-    samples: int = 0
+    items: int = 0
     batches: int = 0
     refused: int = 0
     failed: int = 0
@@ -34,72 +34,82 @@ class Tally:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Job:
-    completions: Sequence[str]
-    references: Sequence[str]
-    answer: asyncio.Future[Rows]
+class _Job(Generic[Item, Result]):
+    items: Sequence[Item]
+    answer: asyncio.Future[list[Result]]
 
 
-class Batcher:
-    """Coalesces calls: while one batch is scored, the next one gathers.
+class Batcher(Generic[Item, Result]):
+    """Coalesces calls: while one batch is worked on, the next one gathers.
 
-    No call waits for others to come: alone, it is a batch of one. Scoring runs in one thread,
-    since a labeler reads one batch at a time.
+    No call waits for others to come: alone, it is a batch of one. Work runs in one thread,
+    since a labeler or a model reads one batch at a time. Whoever cancels an answer leaves the
+    queue.
 
     Args:
-        scorer: gives the rewards of a batch.
-        waiting: how many samples may wait before calls are refused.
-        batch: how many samples are scored at once, unless one call has more.
+        work: gives the results of a batch, in order.
+        waiting: how many items may wait before calls are refused.
+        batch: how many items are worked on at once, unless one call has more.
     """
 
-    def __init__(self, scorer: Scorer, *, waiting: int = 4096, batch: int = 256) -> None:
-        self.scorer = scorer
+    def __init__(
+        self,
+        work: Callable[[Sequence[Item]], Sequence[Result]],
+        *,
+        waiting: int = 4096,
+        batch: int = 256,
+    ) -> None:
+        self.work = work
         self.limit = waiting
         self.batch = batch
-        self.waiting = 0
         self.tally = Tally()
-        self._jobs: deque[_Job] = deque()
+        self._jobs: deque[_Job[Item, Result]] = deque()
         self._called = asyncio.Event()
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="scorer")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="batcher")
 
-    async def score(self, completions: Sequence[str], references: Sequence[str]) -> Rows:
-        """The components of each completion, in order.
+    @property
+    def waiting(self) -> int:
+        """How many items wait."""
+        return sum(len(job.items) for job in self._jobs if not job.answer.done())
+
+    def submit(self, items: Sequence[Item]) -> asyncio.Future[list[Result]]:
+        """The results to come, in order; cancel it to leave.
+
+        The future raises WorkFailed where the work raised on these items.
 
         Raises:
-            Busy: too many samples wait already.
-            ScoringFailed: the scorer raised on these samples.
+            Busy: too many items wait already.
         """
-        if self.waiting + len(completions) > self.limit:
+        if self.waiting + len(items) > self.limit:
             self.tally.refused += 1
             raise Busy
-        answer: asyncio.Future[Rows] = asyncio.get_running_loop().create_future()
-        self._jobs.append(_Job(completions, references, answer))
-        self.waiting += len(completions)
+        answer: asyncio.Future[list[Result]] = asyncio.get_running_loop().create_future()
+        self._jobs.append(_Job(items, answer))
         self._called.set()
-        return await answer
+        return answer
 
     async def run(self) -> None:
-        """Scores what is called for, until it is cancelled."""
+        """Works on what is called for, until it is cancelled."""
         while True:
             await self._called.wait()
             self._called.clear()
-            while self._jobs:
-                jobs = self._take()
-                self.waiting -= sum(len(job.completions) for job in jobs)
+            while jobs := self._take():
                 await self._answer(jobs)
 
-    def _take(self) -> list[_Job]:
-        """The next jobs that fit into a batch, at least one."""
-        jobs = [self._jobs.popleft()]
-        size = len(jobs[0].completions)
-        while self._jobs and size + len(self._jobs[0].completions) <= self.batch:
-            jobs.append(self._jobs.popleft())
-            size += len(jobs[-1].completions)
+    def _take(self) -> list[_Job[Item, Result]]:
+        """The next jobs that fit into a batch, at least one if any waits."""
+        jobs: list[_Job[Item, Result]] = []
+        size = 0
+        while self._jobs and (not jobs or size + len(self._jobs[0].items) <= self.batch):
+            job = self._jobs.popleft()
+            if not job.answer.done():  # whoever asked may have gone
+                jobs.append(job)
+                size += len(job.items)
         return jobs
 
-    async def _answer(self, jobs: Sequence[_Job]) -> None:
+    async def _answer(self, jobs: Sequence[_Job[Item, Result]]) -> None:
         try:
-            rows = await self._rows(jobs)
+            results = await self._results(jobs)
         except Exception as error:
             if len(jobs) > 1:  # one job must not spoil the others'
                 for job in jobs:
@@ -107,23 +117,20 @@ class Batcher:
                 return
             self.tally.failed += 1
             if not jobs[0].answer.done():
-                jobs[0].answer.set_exception(ScoringFailed(type(error).__name__))
+                jobs[0].answer.set_exception(WorkFailed(type(error).__name__))
             return
         for job in jobs:
-            size = len(job.completions)
-            if not job.answer.done():  # whoever asked may have gone
-                job.answer.set_result(rows[:size])
-            rows = rows[size:]
+            size = len(job.items)
+            if not job.answer.done():
+                job.answer.set_result(list(results[:size]))
+            results = results[size:]
 
-    async def _rows(self, jobs: Sequence[_Job]) -> Rows:
-        completions = [text for job in jobs for text in job.completions]
-        references = [text for job in jobs for text in job.references]
+    async def _results(self, jobs: Sequence[_Job[Item, Result]]) -> Sequence[Result]:
+        items = [item for job in jobs for item in job.items]
         start = time.perf_counter()
-        loop = asyncio.get_running_loop()
-        rows = await loop.run_in_executor(
-            self._thread, self.scorer.components, completions, references
-        )
+        loop: Any = asyncio.get_running_loop()
+        results = await loop.run_in_executor(self._thread, self.work, items)
         self.tally.seconds += time.perf_counter() - start
         self.tally.batches += 1
-        self.tally.samples += len(rows)
-        return rows
+        self.tally.items += len(items)
+        return results
