@@ -32,7 +32,7 @@ from mrg_r1.policy.load import Policy, load_policy, policy_folder
 from mrg_r1.policy.lora import lora_config
 from mrg_r1.policy.tiny import build_tiny
 from mrg_r1.policy.writing import write_reports
-from mrg_r1.recipe_rewards import make_rewards, reward_weights, the_labeler
+from mrg_r1.recipe_rewards import make_readers, make_rewards, reward_weights, the_labeler
 from mrg_r1.records import Evaluation, Prediction, read_jsonl, write_jsonl
 from mrg_r1.run import Run, changed_versions, open_run
 from mrg_r1.trainers.callbacks import CompletionLog, Reporter, RunRecorder
@@ -52,10 +52,12 @@ from mrg_r1.trainers.sharing import trainer_for
 from mrg_r1.trainers.splits import load_samples, read_studies, split_samples
 from mrg_r1.trainers.stage import finished_checkpoint, run_stage
 from mrg_r1.trainers.warmup import warm_up
+from mrg_r1.trainers.watching import HealthWatch
 
 _SHOWN = {
     "reward": "reward",
     **{f"rewards/{name}/mean": name for name in ("mccs", "ce_f1", "overlap", "format")},
+    **{f"judge/{name}": "judge" for name in ("ce_f1", "mccs")},
     "completions/mean_length": "length",
 }
 """Figures of SRL shown while it runs."""
@@ -149,6 +151,8 @@ def describe(recipe: Recipe) -> list[str]:
     lines.append(f"labeler: {_labeler(recipe.labeler)}")
     weights = reward_weights(recipe.reward)
     lines.append("reward: " + ", ".join(f"{weight:g} {name}" for name, weight in weights.items()))
+    health = recipe.health
+    lines.append(f"second judge: {health.judge}, of {health.sample} completions a step")
     lines.append(f"supervised start: {_options(recipe.sft) if recipe.sft else 'none'}")
     lines.append(f"SRL: {_options(recipe.srl)}")
     lines.append(f"prompt: {policy.instruction}")
@@ -222,7 +226,9 @@ def explore(
     weights = [weight for _, weight in rewards]
     config = grpo_config(recipe.srl, run.checkpoints("srl"), recipe.seed, reward_weights=weights)
     forbid(config, loaded.forbidden_tokens())
-    log = CompletionLog(run.completions, weights)
+    readers = make_readers(recipe, labeler)
+    watch = HealthWatch(weights, config.num_generations or 1, readers, recipe.health.sample)
+    log = CompletionLog(run.completions, weights, seen=watch)
     watched: list[RewardFunc] = [log.watch(reward) for reward, _ in rewards]
     trainer_class = trainer_for(loaded.model, recipe.srl.get(SHARE, True))
     with progress("SRL", "steps") as report:
