@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
+from trl.trainer import grpo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 
 from mrg_r1.errors import ConfigError, MissingExtra
 from mrg_r1.trainers.batches import divided
 from mrg_r1.trainers.faults import faults_named
-from mrg_r1.trainers.options import check_options, forbid, grpo_config
+from mrg_r1.trainers.options import WORDS, check_options, forbid, grpo_config
 
 CPU = {"bf16": False, "gradient_checkpointing": False}
 WEIGHTS = [0.75, 0.25]
@@ -98,6 +101,14 @@ REFUSED = {
     "fraction": ({"num_generations": 4.5}, r"srl.num_generations: 4.5 is not an integer"),
     "no switch": ({"bf16": 1}, r"srl.bf16: 1 is not true or false"),
     "switch": ({"beta": True}, r"srl.beta: True is not a number"),
+    "loss": ({"loss_type": "drgrpo"}, r"srl.loss_type: 'drgrpo' is none of grpo, dr_grpo, dapo"),
+    "no word": ({"loss_type": 3}, r"srl.loss_type: 3 is none of grpo"),
+    "list": (
+        {"scale_rewards": ["none"]},
+        r"srl.scale_rewards: \['none'\] is none of group, .*false",
+    ),
+    "level": ({"importance_sampling_level": "word"}, "'word' is none of token, sequence"),
+    "sum": ({"multi_objective_aggregation": "gdpo"}, "none of sum_then_normalize, normalize_"),
     "unknown name": ({"optim": "adamm"}, r"\[srl\] GRPOConfig: "),
     "bf16": ({"bf16": True}, r"\[srl\] GRPOConfig: .*bf16"),
     "share of steps": ({"save_steps": 0.5}, "srl.save_steps: 0.5 is not a number of steps"),
@@ -135,6 +146,14 @@ def test_checkpoints_on_fresh_generations_are_allowed(
     tmp_path: Path, table: dict[str, Any]
 ) -> None:
     assert grpo(tmp_path, per_device_train_batch_size=8, **table)
+
+
+@pytest.mark.parametrize("key", WORDS)
+def test_the_words_we_know_are_those_of_trl(key: str) -> None:
+    source = inspect.getsource(grpo_trainer)
+    compared = re.findall(rf"(?:args|self)\.{key} (?:[!=]= |in )(\[[^]]*\]|\"[^\"]*\")", source)
+    found = {word for text in compared for word in re.findall(r'"([^"]+)"', text)}
+    assert found == {word for word in WORDS[key] if isinstance(word, str)}
 
 
 def test_names_are_checked_without_a_machine_that_could_train() -> None:

@@ -65,6 +65,14 @@ _SRL: dict[str, Any] = {
     "max_completion_length": 256,
 }
 
+WORDS = {
+    "loss_type": ("grpo", "dr_grpo", "dapo", "bnpo", "cispo", "sapo", "luspo", "vespo"),
+    "scale_rewards": ("group", "batch", "none", True, False),
+    "importance_sampling_level": ("token", "sequence"),
+    "multi_objective_aggregation": ("sum_then_normalize", "normalize_then_sum"),
+}
+"""Values of SRL's options that TRL looks at when SRL begins, which may be after hours."""
+
 _OURS = {
     "output_dir": "--out",
     "seed": "the recipe's seed",
@@ -171,8 +179,17 @@ def _check_names(cls: type[Any], section: str, table: Mapping[str, Any]) -> None
         for key in sorted(table.keys() & known)
         if (expected := _misfit(hints[key], table[key]))
     ]
+    problems += _unknown_words(table) if section == "srl" else []
     if problems:
         raise ConfigError("; ".join(problems))
+
+
+def _unknown_words(table: Mapping[str, Any]) -> list[str]:
+    return [
+        f"srl.{key}: {table[key]!r} is none of {', '.join(str(word).lower() for word in words)}"
+        for key, words in WORDS.items()
+        if key in table and table[key] not in words
+    ]
 
 
 def _misfit(hint: Any, value: Any) -> str:
