@@ -1,16 +1,20 @@
-"""A drawn run folder for the audit's tests: every number and image in it is synthetic."""
+"""Drawn folders for the audit's tests: every number, text and image in them is synthetic."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFilter
 
 from mrg_r1.completion import render
+from mrg_r1.evaluate import evaluate
+from mrg_r1.evaluate.kept import keep
 from mrg_r1.findings import DISEASES, FINDINGS, FIVE, Finding, Labels, Status
+from mrg_r1.labelers.rules import RulesLabeler
 from mrg_r1.records import (
     Evaluation,
     FindingScore,
@@ -67,6 +71,34 @@ def write_run(folder: Path, *, studies: int = 24, steps: int = 160, seed: int = 
     write_jsonl(folder / "readings.jsonl", _readings(references, reports))
     everything = {**reports, "constant-normal": dict.fromkeys(ids, NORMAL)}
     evaluation(references, everything).write(folder / "evaluation.json")
+    return folder
+
+
+SYSTEMS = ("ours", "theirs", "<b>third</b>")
+
+
+def write_comparison(folder: Path, *, studies: int = 12, seed: int = 7) -> Path:
+    """Three systems of rising skill and two baselines, scored and kept as `evaluate` does."""
+    rng = random.Random(seed)
+    ids = [f"drawn-{number:03d}" for number in range(1, studies + 1)]
+    references = {id_: _reference(rng) for id_ in ids}
+    systems: dict[str, list[Prediction]] = {}
+    for name, skill in zip(SYSTEMS, (0.9, 0.6, 0.2), strict=True):
+        reports = {id_: _policy(rng, references[id_], skill) for id_ in ids}
+        found = [_prediction(id_, references[id_], reports[id_]) for id_ in ids]
+        systems[name] = found if name == "ours" else [replace(p, completion="") for p in found]
+    for id_ in ids:
+        draw_chest(folder.parent / "images" / f"{id_}.png", references[id_], rng)
+    labeler, training = RulesLabeler(), [write_text(_reference(rng)) for _ in range(5)]
+    evaluation = evaluate(systems, labeler, train_references=training, resamples=20)
+    keep(
+        folder,
+        systems,
+        evaluation,
+        labeler,
+        train_references=training,
+        image_folders=[folder.parent],
+    )
     return folder
 
 

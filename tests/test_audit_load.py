@@ -59,12 +59,12 @@ def test_run_before_srl_shows_its_start(tmp_path: Path) -> None:
     assert "No step of SRL is recorded yet." in page
     assert "This run has no CE scores yet." in page
     assert page.count('<article class="study"') == 4
-    assert "4 samples, all of the run. In the order of their ids." in page
+    assert "4 samples, all there are. In the order of their ids." in page
 
 
 def test_samples_of_one_file_only_are_counted_on_the_page(tmp_path: Path) -> None:
     run = audit_run.write_run(tmp_path, studies=3, steps=3)
-    write_jsonl(run / "predictions.jsonl", list(load_run(run).srl.values())[:1])
+    write_jsonl(run / "predictions.jsonl", list(load_run(run).systems["srl"].values())[:1])
     assert "2 samples in predictions-start.jsonl only." in write_audit(run).read_text("utf-8")
 
 

@@ -8,14 +8,23 @@ import re
 from collections.abc import Iterable, Mapping
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
-from mrg_r1.audit.agreement import Agreement, agreement, report_chips
+from mrg_r1.audit.agreement import Agreement, agreed, agreement, codes, disagreements, matrix
+from mrg_r1.audit.cards import violations
+from mrg_r1.audit.confusion import confusions
 from mrg_r1.audit.curves import draw_stages, round_values, smoothed, thinned, tick_text
 from mrg_r1.audit.load import Read
-from mrg_r1.audit.scores import ce_variants, choices, counted_mapping, denials, other_scores
-from mrg_r1.audit.studies import Pair, choose, examples, natural, violations
+from mrg_r1.audit.scores import (
+    ce_variants,
+    choices,
+    counted_mapping,
+    denials,
+    kind,
+    other_scores,
+)
+from mrg_r1.audit.studies import Sample, choose, examples, natural
 from mrg_r1.audit.text import count, number, short, signed, visible
 from mrg_r1.completion import render as completion_of
 from mrg_r1.findings import Finding, Labels, Status
@@ -136,6 +145,7 @@ def test_thinned_series_keeps_its_ends(size: int) -> None:
 
 
 @given(st.floats(-1e9, 1e9), st.floats(1e-6, 1e9))
+@example(-100000000.25, 1.0)
 def test_axis_marks_are_even_and_enclose_the_data(low: float, width: float) -> None:
     high = low + width
     if high - low < 1e-9 * abs(low):
@@ -202,21 +212,21 @@ def test_curve_is_also_told_in_words() -> None:
     ("reference", "report", "kind"),
     [
         (P, P, "agree-positive"),
-        (P, N, "flipped"),
-        (P, B, "missed"),
-        (P, U, "uncertain"),
-        (N, P, "flipped"),
+        (P, N, "polarity"),
+        (P, B, "omission"),
+        (P, U, "mismatch"),
+        (N, P, "polarity"),
         (N, N, "agree-negative"),
         (N, B, "unsaid"),
-        (N, U, "uncertain"),
-        (B, P, "invented"),
+        (N, U, "mismatch"),
+        (B, P, "invention"),
         (B, N, "added"),
         (B, B, "silent"),
-        (B, U, "uncertain"),
-        (U, P, "uncertain"),
-        (U, N, "uncertain"),
-        (U, B, "uncertain"),
-        (U, U, "uncertain"),
+        (B, U, "mismatch"),
+        (U, P, "mismatch"),
+        (U, N, "mismatch"),
+        (U, B, "mismatch"),
+        (U, U, "agree-uncertain"),
     ],
 )
 def test_all_sixteen_agreements(reference: Status, report: Status, kind: str) -> None:
@@ -228,32 +238,71 @@ def test_marks_differ_so_that_colour_is_not_needed() -> None:
     assert len(set(marks)) == len(marks)
 
 
-def test_chips_put_errors_first_and_say_them_in_words() -> None:
+def test_chips_are_the_differences_with_errors_first_and_in_words() -> None:
     reference = Labels.of({Finding.EDEMA: N, Finding.PNEUMOTHORAX: P, Finding.FRACTURE: P})
-    report = Labels.of({Finding.EDEMA: N, Finding.PNEUMOTHORAX: N})
-    first, second, third = report_chips(reference, report)
+    report = Labels.of({Finding.EDEMA: N, Finding.PNEUMOTHORAX: N, Finding.NO_FINDING: P})
+    first, second = disagreements(reference, report)
     assert (first.finding, first.signs) == (Finding.PNEUMOTHORAX, "+\u2192\u2212")
-    assert first.words == "flipped: reference positive, report negative"
-    assert (second.kind, third.kind) == ("missed", "agree-negative")
+    assert first.words == "polarity error: reference positive, report negative"
+    assert (second.kind, second.signs) == ("omission", "")
+    assert agreed(reference, report) == ("Edema\u00a0\u2212",)
+
+
+def test_script_gets_the_same_kinds() -> None:
+    kinds = matrix().split(" ")
+    assert len(kinds) == 16
+    for reference in Status:
+        for report in Status:
+            assert kinds[4 * reference + report] == agreement(reference, report).slug
+    assert (
+        codes(Labels.of({Finding.CARDIOMEGALY: U, Finding.NO_FINDING: P}))
+        == "0" + "3" + "0" * 11 + "1"
+    )
+
+
+def test_confusion_counts_every_pair_once() -> None:
+    every = [(reference, report) for reference in Status for report in Status]
+    readings = _reads(
+        reference={str(i): pair[0] for i, pair in enumerate(every)} | {"unread": P},
+        srl={str(i): pair[1] for i, pair in enumerate(every)},
+    )
+    found = confusions(readings, ["start", "srl"])
+    (table,) = found[Finding.EDEMA]
+    assert (table.system, table.column) == ("srl", 1)
+    assert [[cell.n for cell in row] for row in table.rows] == [[1] * 4] * 4
+    assert table.rows[0][1].kind is Agreement.POLARITY
+    assert {kind: table.count(kind) for kind in Agreement} == {
+        Agreement.POLARITY: 2,
+        Agreement.OMISSION: 1,
+        Agreement.INVENTION: 1,
+        Agreement.MISMATCH: 6,
+        Agreement.AGREE_POSITIVE: 1,
+        Agreement.AGREE_NEGATIVE: 1,
+        Agreement.AGREE_UNCERTAIN: 1,
+        Agreement.UNSAID: 1,
+        Agreement.ADDED: 1,
+        Agreement.SILENT: 1,
+    }
+    (normal,) = found[Finding.NO_FINDING]
+    assert [[cell.n for cell in row] for row in normal.rows] == [[0, 0], [0, 16]]
 
 
 # --- which samples are shown
 
 
-def _pair(id_: str, change: float | None) -> Pair:
+def _sample(id_: str, change: float | None) -> Sample:
     prediction = Prediction(id_, id_, "", "", "", "")
     labels = Labels.of({})
-    before = Read(labels, 0.5, 0.0) if change is not None else None
-    after = Read(labels, 0.5 + change, 0.0) if change is not None else None
-    return Pair(id_, prediction, prediction, None, before, after)
+    reads = {"start": Read(labels, 0.5, 0.0), "srl": Read(labels, 0.5 + (change or 0), 0.0)}
+    return Sample(id_, dict.fromkeys(reads, prediction), None, {} if change is None else reads)
 
 
 def test_choice_is_spread_over_the_change_in_reward() -> None:
-    candidates = [_pair(str(i), (i - 50) / 100) for i in range(100)]
+    candidates = [_sample(str(i), (i - 50) / 100) for i in range(100)]
     selection = choose(candidates, 10)
-    assert [p.id for p in selection.pairs[:3]] == ["99", "98", "97"]
-    assert [p.id for p in selection.pairs[-3:]] == ["2", "1", "0"]
-    assert [p.id for p in selection.pairs[3:7]] == ["85", "61", "38", "14"]
+    assert [s.id for s in selection.samples[:3]] == ["99", "98", "97"]
+    assert [s.id for s in selection.samples[-3:]] == ["2", "1", "0"]
+    assert [s.id for s in selection.samples[3:7]] == ["85", "61", "38", "14"]
     assert selection.how == (
         "10 of 100 samples: the 3 with the largest change in reward (+.49 to +.47), the 3 with the "
         "smallest (\u2212.48 to \u2212.50), and 4 evenly spaced between. "
@@ -263,18 +312,18 @@ def test_choice_is_spread_over_the_change_in_reward() -> None:
 
 @given(st.lists(st.floats(-1, 1), max_size=40), st.integers(0, 30))
 def test_choice_has_no_sample_twice(changes: list[float], most: int) -> None:
-    candidates = [_pair(str(i), change) for i, change in enumerate(changes)]
-    chosen = choose(candidates, most).pairs
+    candidates = [_sample(str(i), change) for i, change in enumerate(changes)]
+    chosen = choose(candidates, most).samples
     assert len(chosen) == min(most, len(candidates))
-    assert len({pair.id for pair in chosen}) == len(chosen)
-    shown = [pair.change for pair in chosen]
+    assert len({sample.id for sample in chosen}) == len(chosen)
+    shown = [sample.change for sample in chosen]
     assert shown == sorted(shown, key=lambda change: -(change or 0))
 
 
 def test_choice_without_rewards_says_so() -> None:
-    candidates = [_pair(str(i), None) for i in range(10)]
+    candidates = [_sample(str(i), None) for i in range(10)]
     selection = choose(candidates, 5)
-    assert [p.id for p in selection.pairs] == ["1", "3", "5", "7", "9"]
+    assert [s.id for s in selection.samples] == ["1", "3", "5", "7", "9"]
     assert selection.how == "5 of 10 samples, evenly spaced. In the order of their ids."
 
 
@@ -286,10 +335,13 @@ def test_examples_name_denials_that_came_and_went() -> None:
     def read(status: Status) -> Read:
         return Read(Labels.of({Finding.PNEUMOTHORAX: status}), 0.5, 0.0)
 
-    prediction = Prediction("a", "a", "", "", "", "")
-    mended = Pair("a", prediction, prediction, read(P), read(N), read(P))
-    broken = Pair("b", prediction, prediction, read(P), read(P), read(N))
-    neither = Pair("c", prediction, prediction, read(N), read(P), read(N))
+    def sample(id_: str, reference: Status, before: Status, after: Status) -> Sample:
+        predictions = dict.fromkeys(("start", "srl"), Prediction(id_, id_, "", "", "", ""))
+        return Sample(
+            id_, predictions, read(reference), {"start": read(before), "srl": read(after)}
+        )
+
+    mended, broken, neither = sample("a", P, N, P), sample("b", P, P, N), sample("c", N, P, N)
     found = examples([mended, mended, broken, neither])
     assert [(e.anchor, e.finding, e.mended) for e in found] == [
         ("study-1", "Pneumothorax", True),
@@ -307,6 +359,23 @@ def test_form_is_judged_only_where_parsing_agrees_with_the_record() -> None:
 
 
 # --- scores
+
+
+@pytest.mark.parametrize(
+    ("system", "role"),
+    [
+        ("start", "start"),
+        ("srl", "srl"),
+        ("constant-normal", "baseline"),
+        ("constant-best-f1-oracle", "baseline"),
+        ("random-train", "baseline"),
+        ("nearest-train", "baseline"),
+        ("r2gen", "other"),
+        ("constantly", "other"),
+    ],
+)
+def test_roles_of_systems(system: str, role: str) -> None:
+    assert kind(system) == role
 
 
 def _score(value: float, half: float = 0.03, **keys: object) -> Score:

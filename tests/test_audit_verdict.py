@@ -25,7 +25,7 @@ def _run(
 ) -> Run:
     systems = tuple(SystemScores(name, 9, (score,)) for name, score in scores.items())
     evaluation = Evaluation(systems)
-    return Run(Path("run"), {}, {}, (), (), {}, {}, readings or {}, evaluation, ())
+    return Run(Path("run"), {}, {}, (), (), {}, readings or {}, evaluation, ())
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
 
-from mrg_r1.audit.load import Run
+from mrg_r1.audit.load import FILES, Run
 from mrg_r1.audit.scores import parse_signature
 from mrg_r1.errors import DataError
 
@@ -16,16 +16,16 @@ from mrg_r1.errors import DataError
 def facts(run: Run) -> tuple[tuple[str, str], ...]:
     """Names and values for the head of the page; what is not recorded is left out."""
     recipe = run.recipe
-    policy = _table(recipe.get("policy"))
+    policy = recipe_table(recipe.get("policy"))
     found = (
-        ("Recipe", run.name),
+        ("Recipe", run.name if run.trained else ""),
         ("Seed", recipe.get("seed")),
         ("Data", _values(recipe.get("data"), "source", "root")),
         ("Reference", _values(recipe.get("data"), "section")),
-        ("Policy", policy.get("path") or _tiny(_table(policy.get("tiny")))),
+        ("Policy", policy.get("path") or _tiny(recipe_table(policy.get("tiny")))),
         ("Parameters", _size(run.folder)),
-        ("Reward", _reward(_table(recipe.get("reward")))),
-        ("Labeler", _labeler(run)),
+        ("Reward", _reward(recipe_table(recipe.get("reward")))),
+        ("Labeler", labeler(run)),
         ("Samples scored", ", ".join({f"{s.n:,}": None for s in run.evaluation.systems})),
     )
     return tuple((name, str(value)) for name, value in found if value not in (None, ""))
@@ -33,12 +33,10 @@ def facts(run: Run) -> tuple[tuple[str, str], ...]:
 
 def lonely(run: Run) -> tuple[tuple[str, int], ...]:
     """How many samples only one of the two prediction files has, so that none vanishes unseen."""
-    if not (run.start and run.srl):
+    start, srl = (run.systems.get(name, {}).keys() for name in FILES)
+    if not (start and srl):
         return ()
-    found = (
-        ("predictions-start.jsonl", len(run.start.keys() - run.srl.keys())),
-        ("predictions.jsonl", len(run.srl.keys() - run.start.keys())),
-    )
+    found = zip(FILES.values(), (len(start - srl), len(srl - start)), strict=True)
     return tuple((file, n) for file, n in found if n)
 
 
@@ -75,12 +73,13 @@ def _size(folder: Path) -> str:
     return ""
 
 
-def _table(value: object) -> Mapping[str, Any]:
+def recipe_table(value: object) -> Mapping[str, Any]:
+    """A table of the recipe, empty where it is none."""
     return cast("Mapping[str, Any]", value) if isinstance(value, Mapping) else {}
 
 
 def _values(table: object, *keys: str) -> str:
-    return ", ".join(str(_table(table)[key]) for key in keys if _table(table).get(key))
+    return ", ".join(str(recipe_table(table)[key]) for key in keys if recipe_table(table).get(key))
 
 
 def _tiny(tiny: Mapping[str, Any]) -> str:
@@ -109,7 +108,7 @@ def _reward(reward: Mapping[str, Any]) -> str:
     return " + ".join(parts)
 
 
-def _labeler(run: Run) -> str:
+def labeler(run: Run) -> str:
     """As the scores' signatures name it, for that is the one that read the reports."""
     signatures = [score.signature for system in run.evaluation.systems for score in system.scores]
     named = {name: None for s in signatures if (name := parse_signature(s).get("labeler"))}

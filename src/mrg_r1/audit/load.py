@@ -1,4 +1,4 @@
-"""A run folder's files as one value, so that the page is a pure function of it."""
+"""A folder's files as one value, so that the page is a pure function of it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,13 @@ from mrg_r1.records import (
 Record = TypeVar("Record")
 
 REFERENCE, START, SRL = "reference", "start", "srl"
-"""The systems of `readings.jsonl` and `evaluation.json` that the page sets side by side."""
+"""The names of a run in `readings.jsonl` and `evaluation.json`."""
+
+FILES = {START: "predictions-start.jsonl", SRL: "predictions.jsonl"}
+"""Where a run keeps the reports of its systems."""
+
+COMPARISON = "comparison.json"
+"""Names the systems of a comparison, with the file of each in its folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +51,39 @@ class Read:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Everything a run folder holds that the page draws; empty where `gaps` names the file."""
+    """Everything a folder holds that the page draws; empty where `gaps` names the file.
+
+    Attributes:
+        folder: a run, or a comparison of systems that `mrg-r1 evaluate --audit` left.
+        recipe, versions, metrics, completions: of a run; a comparison has none.
+        systems: predictions by id, by the name of the system: 'start' and 'srl' of a run, any of
+            a comparison.
+        readings: what the labeler read, by id and system ('reference' for the references).
+        evaluation: scores of these systems, and of others that have no texts here.
+        gaps: what the folder does not hold yet.
+        trained: whether it is a run.
+    """
 
     folder: Path
     recipe: Mapping[str, Any]
     versions: Mapping[str, Any]
     metrics: tuple[StepMetrics, ...]
     completions: tuple[SampledCompletion, ...]
-    start: Mapping[str, Prediction]
-    srl: Mapping[str, Prediction]
+    systems: Mapping[str, Mapping[str, Prediction]]
     readings: Mapping[tuple[str, str], Read]
     evaluation: Evaluation
     gaps: tuple[Gap, ...]
+    trained: bool = True
 
     @property
     def name(self) -> str:
         """The recipe's name, else the folder's."""
         return str(self.recipe.get("name") or self.folder.resolve().name)
+
+    @property
+    def ids(self) -> frozenset[str]:
+        """The samples that any system was asked for."""
+        return frozenset(id_ for predictions in self.systems.values() for id_ in predictions)
 
 
 _SHOWS = {
@@ -76,19 +98,22 @@ _SHOWS = {
 
 
 def load_run(folder: Path) -> Run:
-    """Reads a run folder; files that are not there yet are listed in `gaps`.
+    """Reads a run folder, or a comparison; a run's files that are not there yet are in `gaps`.
 
     Raises:
-        DataError: no such folder, not a run folder, nothing to show, or a file that is damaged.
+        DataError: no such folder, neither run nor comparison, nothing to show, or a file that is
+            damaged.
     """
     if not folder.is_dir():
         raise DataError(
             f"{folder}: no such run folder; make one with `mrg-r1 train RECIPE --out {folder}`"
         )
+    if (folder / COMPARISON).is_file():
+        return _load_comparison(folder)
     if not (folder / "recipe.json").is_file():
         raise DataError(
-            f"{folder}: no recipe.json, so this is not a run folder; "
-            "pass the folder that `mrg-r1 train RECIPE --out DIR` wrote"
+            f"{folder}: no recipe.json, so this is not a run folder; pass the folder that "
+            "`mrg-r1 train RECIPE --out DIR` or `mrg-r1 evaluate FILE --audit DIR` wrote"
         )
     recipe = _table(folder / "recipe.json")
     remedy = f"mrg-r1 train {recipe.get('name') or 'RECIPE'} --out {folder} --resume"
@@ -100,21 +125,51 @@ def load_run(folder: Path) -> Run:
             f"{folder}: nothing to show yet, no metrics.jsonl, predictions.jsonl or "
             f"evaluation.json; finish the run with `{remedy}`"
         )
-    start = _by_id(folder / "predictions-start.jsonl")
-    srl = _by_id(folder / "predictions.jsonl")
-    _refuse_other_references(folder, start, srl)
     return Run(
         folder=folder,
         recipe=recipe,
         versions=_table(folder / "versions.json"),
         metrics=_lines(folder / "metrics.jsonl", StepMetrics),
         completions=_lines(folder / "completions.jsonl", SampledCompletion),
-        start=start,
-        srl=srl,
+        systems=_systems(folder, FILES),
         readings=_readings(folder / "readings.jsonl"),
         evaluation=_evaluation(folder / "evaluation.json"),
         gaps=gaps,
     )
+
+
+def _load_comparison(folder: Path) -> Run:
+    files = _table(folder / COMPARISON).get("systems")
+    if not isinstance(files, dict) or not files:
+        raise DataError(
+            f"{folder / COMPARISON}: names no systems; "
+            f"write it again with `mrg-r1 evaluate FILE --audit {folder}`"
+        )
+    names = {str(name): str(file) for name, file in cast("dict[Any, Any]", files).items()}
+    for file in (*names.values(), "readings.jsonl", "evaluation.json"):
+        if not (folder / file).is_file():
+            raise DataError(
+                f"{folder}: no {file}; write it again with `mrg-r1 evaluate FILE --audit {folder}`"
+            )
+    return Run(
+        folder=folder,
+        recipe={},
+        versions={},
+        metrics=(),
+        completions=(),
+        systems=_systems(folder, names),
+        readings=_readings(folder / "readings.jsonl"),
+        evaluation=_evaluation(folder / "evaluation.json"),
+        gaps=(),
+        trained=False,
+    )
+
+
+def _systems(folder: Path, files: Mapping[str, str]) -> Mapping[str, Mapping[str, Prediction]]:
+    """Predictions by id, by system; none of a system whose file is not there."""
+    found = {name: _by_id(folder / file) for name, file in files.items()}
+    _refuse_other_references(folder, found, files)
+    return found
 
 
 def _table(path: Path) -> Mapping[str, Any]:
@@ -169,15 +224,18 @@ def _refuse_twice(path: Path, records: Sequence[_Identified], keys: Sequence[obj
 
 
 def _refuse_other_references(
-    folder: Path, start: Mapping[str, Prediction], srl: Mapping[str, Prediction]
+    folder: Path, systems: Mapping[str, Mapping[str, Prediction]], files: Mapping[str, str]
 ) -> None:
-    """Before and after of one id must stand beside one reference."""
-    for id_ in start.keys() & srl.keys():
-        if start[id_].reference != srl[id_].reference:
-            raise DataError(
-                f"{folder}: id '{id_}' has one reference in predictions-start.jsonl and another "
-                "in predictions.jsonl; generate both on the same data"
-            )
+    """The reports of one id must stand beside one reference."""
+    first: dict[str, tuple[str, str]] = {}
+    for name, predictions in systems.items():
+        for id_, prediction in predictions.items():
+            file, reference = first.setdefault(id_, (files[name], prediction.reference))
+            if prediction.reference != reference:
+                raise DataError(
+                    f"{folder}: id '{id_}' has one reference in {file} and another in "
+                    f"{files[name]}; generate both on the same data"
+                )
 
 
 def _evaluation(path: Path) -> Evaluation:

@@ -1,4 +1,4 @@
-"""The audit page: a run's files to one HTML file that loads nothing from anywhere."""
+"""The audit page: a folder's files to one HTML file that loads nothing from anywhere."""
 
 from __future__ import annotations
 
@@ -15,49 +15,57 @@ from markupsafe import Markup
 
 from mrg_r1.audit import agreement, scores
 from mrg_r1.audit.behaviour import habits
+from mrg_r1.audit.cards import cards, columns, rules
+from mrg_r1.audit.comparison import compared_findings, judge_comparison
+from mrg_r1.audit.confusion import confusions
 from mrg_r1.audit.curves import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, draw_stages
-from mrg_r1.audit.facts import facts, lonely
+from mrg_r1.audit.facts import facts, labeler, lonely
 from mrg_r1.audit.load import Run, load_run
 from mrg_r1.audit.moments import moments
-from mrg_r1.audit.studies import card, choose, examples, pairs
+from mrg_r1.audit.pictures import Images
+from mrg_r1.audit.studies import choose, examples, samples
 from mrg_r1.audit.text import count, number, short, signed, visible
 from mrg_r1.audit.verdict import interval, judge
 from mrg_r1.errors import ConfigError
-from mrg_r1.findings import FINDINGS
+from mrg_r1.findings import FINDINGS, Status
 from mrg_r1.records import replacing
 
 
-def write_audit(run: Path, out: Path | None = None, *, studies: int = 60) -> Path:
-    """Draws the audit page of a run folder; needs neither labeler, torch nor network.
+def write_audit(
+    run: Path, out: Path | None = None, *, studies: int = 60, images: Images = "auto"
+) -> Path:
+    """Draws the audit page of a run, or of a comparison; needs neither torch nor network.
 
     Args:
-        run: the folder that training left behind, finished or not.
-        out: where the page goes; `audit.html` in the run folder by default.
+        run: the folder that training left behind, finished or not, or that of a comparison.
+        out: where the page goes; `audit.html` in the folder by default.
         studies: the most samples shown side by side, about 20 kB each per image.
+        images: 'auto' leaves out those of MIMIC-CXR, which its licence does not let anyone pass
+            on; 'mimic-cxr' does not; 'none' leaves out all.
 
     Returns:
         The path of the page.
 
     Raises:
-        DataError: not a run folder, nothing to show yet, or a damaged file.
+        DataError: neither run nor comparison, nothing to show yet, or a damaged file.
         ConfigError: `studies` is negative.
     """
     if studies < 0:
         raise ConfigError(f"audit: cannot show {studies} studies; give 0 or more")
     out = run / "audit.html" if out is None else out
-    html = render(load_run(run), studies=studies)
+    html = render(load_run(run), studies=studies, images=images)
     with replacing(out) as file:
         file.write(html)
     return out
 
 
-def render(run: Run, *, studies: int = 60) -> str:
-    """The page of a run; the same run gives the same text."""
+def render(run: Run, *, studies: int = 60, images: Images = "auto") -> str:
+    """The page of a run or a comparison; the same files give the same text."""
     style, script = _asset("audit.css"), _asset("audit.js")
-    candidates = pairs(run)
-    selection = choose(candidates, studies)
+    selection = choose(samples(run), studies)
     variants = scores.ce_variants(run.evaluation)
     system_names, other_rows = scores.other_scores(run.evaluation)
+    names = [column.name for column in columns(run)]
     template = _environment().get_template("audit.html")
     return template.render(
         _VOCABULARY,
@@ -68,19 +76,25 @@ def render(run: Run, *, studies: int = 60) -> str:
         facts=facts(run),
         recipe_text=_pretty(run.recipe),
         versions_text=_pretty(run.versions),
-        verdict=judge(run),
+        names=scores.NAMES if run.trained else {},
+        columns=columns(run),
+        verdict=judge(run) if run.trained else judge_comparison(run),
         stages=draw_stages(run.metrics),
         variants=variants,
         choices=scores.choices(variants) if variants else None,
         systems=scores.in_order(run.evaluation),
         system_names=system_names,
         other_rows=other_rows,
-        finding_rows=scores.finding_rows(run.evaluation, run.readings),
+        finding_rows=scores.finding_rows(run.evaluation, run.readings) if run.trained else (),
+        compared=() if run.trained else compared_findings(run),
         mapping=scores.counted_mapping(run.evaluation, run.readings),
-        habits=habits(run),
+        confusions=confusions(run.readings, names),
+        habits=habits(run, names),
         selection=selection,
-        cards=[card(pair, i, run.folder) for i, pair in enumerate(selection.pairs, start=1)],
-        examples=examples(selection.pairs),
+        cards=cards(run, selection.samples, images),
+        evidence=rules(run).identity,
+        labeler=labeler(run),
+        examples=examples(selection.samples),
         lonely=lonely(run),
         moments=moments(run.completions),
     )
@@ -94,9 +108,12 @@ _VOCABULARY: dict[str, Any] = {
     "count": count,
     "defined": scores.defined,
     "kinds": agreement.Agreement,
-    "error_kinds": agreement.ERRORS,
+    "error_kinds": (*agreement.ERRORS, agreement.Agreement.MISMATCH),
+    "kind_matrix": agreement.matrix(),
+    "statuses": Status,
+    "status_words": agreement.WORDS,
+    "pair_kind": agreement.agreement,
     "findings": FINDINGS,
-    "names": scores.NAMES,
     "averages": scores.AVERAGES,
     "label_sets": scores.LABEL_SETS,
     "mappings": scores.MAPPINGS,

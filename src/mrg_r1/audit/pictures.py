@@ -4,14 +4,23 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 from mrg_r1.data.images import read_image
 from mrg_r1.errors import MrgError
 
 _SIDE = 224
 """The longest side in pixels: enough to recognise the film, too small to read it."""
+
+
+Images = Literal["auto", "none", "mimic-cxr"]
+"""Which images are embedded: those whose licence may allow it, none, or MIMIC-CXR's as well."""
+
+_MIMIC_CXR = re.compile(r"\bp\d{2}[/\\]p\d{8}[/\\]s\d{8}\b")
+"""Folders of a group of patients, a patient and a study, as MIMIC-CXR lays out its files."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +31,22 @@ class Picture:
     width: int
     height: int
     problem: str = ""
+
+
+def withheld(source: object, path: str, images: Images) -> str:
+    """Why an image is left out of the page; '' if it is not.
+
+    Args:
+        source: the recipe's, where there is one.
+        path: the image's.
+        images: what was asked for.
+    """
+    if images == "none":
+        return "left out, as asked"
+    restricted = source == "mimic-cxr" or _MIMIC_CXR.search(path)
+    if restricted and images != "mimic-cxr":
+        return "left out: MIMIC-CXR is restricted; add --images mimic-cxr"
+    return ""
 
 
 def picture(folder: Path, path: str) -> Picture:

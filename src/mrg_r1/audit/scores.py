@@ -16,17 +16,23 @@ METRICS = {
     "ccs": "mean agreement of findings, \u22121 to 1 (eq. 5)",
     "mccs": "the same above the margin, 0 to 1 (eq. 6)",
     "positive_rate": "findings affirmed a report",
+    "polarity_errors": "findings a report that say the opposite",
+    "omissions": "findings a report that it leaves out",
+    "inventions": "findings a report that the reference leaves out",
     "format": "share of completions in form",
     "distinct": "share of different reports",
 }
 NAMES = {START: "Before", SRL: "After"}
+
+_TAKEN = ("random-train", "nearest-train")
+"""Baselines that hand over a training report."""
 
 _CE = ("ce_precision", "ce_recall", "ce_f1")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """Precision, recall and F1 of one system; `kind` is start, srl, constant or other."""
+    """Precision, recall and F1 of one system; `kind` is start, srl, other or baseline."""
 
     system: str
     kind: str
@@ -97,15 +103,20 @@ def parse_signature(signature: str) -> dict[str, str]:
 
 
 def kind(system: str) -> str:
-    """The role of a system: start, srl, constant or other."""
+    """The role of a system: start, srl, other, or a baseline, which did not learn from it."""
     if system in NAMES:
         return system
-    return "constant" if system.startswith("constant") else "other"
+    return "baseline" if is_constant(system) or system in _TAKEN else "other"
+
+
+def is_constant(system: str) -> bool:
+    """Whether a system is a constant report, as `evaluate` names them."""
+    return system.startswith("constant-")
 
 
 def in_order(evaluation: Evaluation) -> list[SystemScores]:
-    """Before, after, other systems, then the constant reports; otherwise as evaluated."""
-    ranks = {START: 0, SRL: 1, "other": 2, "constant": 3}
+    """Before, after, other systems, then the baselines; otherwise as evaluated."""
+    ranks = {START: 0, SRL: 1, "other": 2, "baseline": 3}
     return sorted(evaluation.systems, key=lambda system: ranks[kind(system.name)])
 
 

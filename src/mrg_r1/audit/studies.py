@@ -1,111 +1,58 @@
-"""Samples side by side: pairing the files by id, choosing which to show, and their cards."""
+"""Samples side by side: pairing the files by id, and choosing which to show."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
-from mrg_r1.audit.agreement import Chip, reference_chips, report_chips
 from mrg_r1.audit.load import REFERENCE, SRL, START, Read, Run
-from mrg_r1.audit.pictures import Picture, picture
 from mrg_r1.audit.text import count, signed
-from mrg_r1.completion import parse
-from mrg_r1.findings import FINDINGS, Status
+from mrg_r1.findings import Status
 from mrg_r1.records import Prediction
-
-_LONGEST = 6000
-"""Characters of one text on the page; a policy that repeats itself must not fill it."""
-
-_MOST_IMAGES = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Pair:
-    """What the run knows of one sample."""
+class Sample:
+    """What is known of one sample: reports, and what was read in them, by system.
+
+    At least one system has a prediction.
+    """
 
     id: str
-    before: Prediction | None
-    after: Prediction | None
+    predictions: Mapping[str, Prediction]
     reference: Read | None
-    read_before: Read | None
-    read_after: Read | None
+    reads: Mapping[str, Read]
 
     @property
     def change(self) -> float | None:
-        """Reward after minus reward before."""
-        if self.read_before is None or self.read_after is None:
-            return None
-        return self.read_after.reward - self.read_before.reward
-
-
-@dataclass(frozen=True, slots=True)
-class Text:
-    """A text as shown, and how many characters were left out at its end."""
-
-    shown: str
-    left_out: int
-
-
-@dataclass(frozen=True, slots=True)
-class ReportView:
-    """One generated report: its texts, what is wrong with its form, its labels and rewards."""
-
-    report: Text
-    think: Text
-    raw: Text | None
-    violations: tuple[str, ...]
-    read: Read | None
-    chips: tuple[Chip, ...] | None
+        """Reward after minus reward before, in a run."""
+        before, after = self.reads.get(START), self.reads.get(SRL)
+        return None if before is None or after is None else after.reward - before.reward
 
     @property
-    def errors(self) -> str:
-        """Kinds of agreement with finding numbers ('missed-3 flipped-8'), to filter by."""
-        chips = self.chips or ()
-        return " ".join(f"{chip.kind}-{FINDINGS.index(chip.finding)}" for chip in chips)
-
-
-@dataclass(frozen=True, slots=True)
-class Card:
-    """One sample as shown."""
-
-    anchor: str
-    id: str
-    study_id: str
-    pictures: tuple[Picture, ...]
-    more_pictures: int
-    reference: Text
-    reference_chips: tuple[Chip, ...] | None
-    before: ReportView | None
-    after: ReportView | None
-    change: float | None
+    def last(self) -> Prediction:
+        """The last system's prediction, for what all predictions of a sample have alike."""
+        return list(self.predictions.values())[-1]
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """The pairs shown, best change first, and how they were chosen."""
+    """The samples shown, best change first, and how they were chosen."""
 
-    pairs: tuple[Pair, ...]
+    samples: tuple[Sample, ...]
     how: str
 
 
-def pairs(run: Run) -> tuple[Pair, ...]:
-    """Every sample that has a prediction, by id; what only one file knows is kept."""
-    ids = sorted(run.start.keys() | run.srl.keys(), key=natural)
-    return tuple(_pair(run, id_) for id_ in ids)
+def samples(run: Run) -> tuple[Sample, ...]:
+    """Every sample that has a prediction, by id; what only one system knows is kept."""
+    return tuple(_sample(run, id_) for id_ in sorted(run.ids, key=natural))
 
 
-def _pair(run: Run, id_: str) -> Pair:
-    before, after = run.start.get(id_), run.srl.get(id_)
-    return Pair(
-        id_,
-        before,
-        after,
-        reference=run.readings.get((id_, REFERENCE)),
-        read_before=run.readings.get((id_, START)) if before else None,
-        read_after=run.readings.get((id_, SRL)) if after else None,
-    )
+def _sample(run: Run, id_: str) -> Sample:
+    found = {name: p[id_] for name, p in run.systems.items() if id_ in p}
+    reads = {name: run.readings[id_, name] for name in found if (id_, name) in run.readings}
+    return Sample(id_, found, run.readings.get((id_, REFERENCE)), reads)
 
 
 def natural(text: str) -> list[tuple[int, int, str]]:
@@ -114,18 +61,18 @@ def natural(text: str) -> list[tuple[int, int, str]]:
     return [(0, int(digits), "") if digits else (1, 0, other) for digits, other in parts]
 
 
-def choose(candidates: Sequence[Pair], most: int) -> Selection:
+def choose(candidates: Sequence[Sample], most: int) -> Selection:
     """A deterministic choice spread over the change in reward.
 
     A third has the largest change, a third the smallest, a third is spaced evenly between, so
     that the page shows where the run helped, where it harmed, and what is usual.
     """
     total = len(candidates)
-    changes = {pair.id: pair.change for pair in candidates if pair.change is not None}
-    ranked = sorted(candidates, key=lambda pair: -changes.get(pair.id, float("-inf")))
+    changes = {sample.id: sample.change for sample in candidates if sample.change is not None}
+    ranked = sorted(candidates, key=lambda sample: -changes.get(sample.id, float("-inf")))
     order = "Largest change in reward first." if changes else "In the order of their ids."
     if total <= most:
-        return Selection(tuple(ranked), f"{count(total, 'sample')}, all of the run. {order}")
+        return Selection(tuple(ranked), f"{count(total, 'sample')}, all there are. {order}")
     third = most // 3
     if len(changes) < total or not third:
         how = f"{most:,} of {count(total, 'sample')}, evenly spaced. {order}"
@@ -140,13 +87,13 @@ def choose(candidates: Sequence[Pair], most: int) -> Selection:
     return Selection((*best, *middle, *worst), how)
 
 
-def evenly(ranked: Sequence[Pair], most: int) -> list[Pair]:
-    """`most` of the pairs, evenly spaced, each from the middle of its stretch."""
+def evenly(ranked: Sequence[Sample], most: int) -> list[Sample]:
+    """`most` of the samples, evenly spaced, each from the middle of its stretch."""
     step = len(ranked) / most if most else 0
     return [ranked[int((index + 0.5) * step)] for index in range(most)]
 
 
-def _range(ranked: Sequence[Pair]) -> str:
+def _range(ranked: Sequence[Sample]) -> str:
     high, low = ranked[0].change or 0.0, ranked[-1].change or 0.0
     return f"{signed(high)} to {signed(low)}"
 
@@ -161,32 +108,33 @@ class Example:
     mended: bool
 
 
-def examples(shown: Sequence[Pair], most: int = 3) -> tuple[Example, ...]:
+def examples(shown: Sequence[Sample], most: int = 3) -> tuple[Example, ...]:
     """Findings the reference affirms that were denied before and affirmed after, or the reverse.
 
     At most `most` of each, each of another finding, in the order of the page.
     """
     found: dict[tuple[bool, str], Example] = {}
-    for index, pair in enumerate(shown, start=1):
-        for finding, mended in _turned(pair):
+    for index, sample in enumerate(shown, start=1):
+        for finding, mended in _turned(sample):
             key = (mended, finding)
             if key not in found and sum(other[0] is mended for other in found) < most:
-                found[key] = Example(anchor(index), pair.id, finding, mended)
+                found[key] = Example(anchor(index), sample.id, finding, mended)
     return tuple(found.values())
 
 
-def _turned(pair: Pair) -> list[tuple[str, bool]]:
+def _turned(sample: Sample) -> list[tuple[str, bool]]:
     """Findings that the reference affirms and that went from denied to affirmed, or back."""
-    if not (pair.reference and pair.read_before and pair.read_after):
+    before, after = sample.reads.get(START), sample.reads.get(SRL)
+    if not (sample.reference and before and after):
         return []
     statuses = {
         (Status.NEGATIVE, Status.POSITIVE): True,
         (Status.POSITIVE, Status.NEGATIVE): False,
     }
     turns = [
-        (finding.value, statuses.get((pair.read_before.labels[finding], after)))
-        for finding, after in pair.read_after.labels.items()
-        if pair.reference.labels[finding] is Status.POSITIVE
+        (finding.value, statuses.get((before.labels[finding], status)))
+        for finding, status in after.labels.items()
+        if sample.reference.labels[finding] is Status.POSITIVE
     ]
     return [(finding, mended) for finding, mended in turns if mended is not None]
 
@@ -194,55 +142,3 @@ def _turned(pair: Pair) -> list[tuple[str, bool]]:
 def anchor(index: int) -> str:
     """The id of the card of the index-th sample shown."""
     return f"study-{index}"
-
-
-def card(pair: Pair, index: int, folder: Path) -> Card:
-    """The card of a pair; its images are read from paths that may be relative to `folder`."""
-    prediction = pair.after or pair.before
-    if prediction is None:
-        raise ValueError(f"pair '{pair.id}' has no prediction")
-    images = prediction.images[:_MOST_IMAGES]
-    return Card(
-        anchor=anchor(index),
-        id=pair.id,
-        study_id=prediction.study_id,
-        pictures=tuple(picture(folder, path) for path in images),
-        more_pictures=len(prediction.images) - len(images),
-        reference=_text(prediction.reference),
-        reference_chips=reference_chips(pair.reference.labels) if pair.reference else None,
-        before=_view(pair.before, pair.read_before, pair.reference),
-        after=_view(pair.after, pair.read_after, pair.reference),
-        change=pair.change,
-    )
-
-
-def _view(
-    prediction: Prediction | None, read: Read | None, reference: Read | None
-) -> ReportView | None:
-    if prediction is None:
-        return None
-    chips = report_chips(reference.labels, read.labels) if read and reference else None
-    return ReportView(
-        report=_text(prediction.report),
-        think=_text(prediction.think),
-        raw=None if prediction.report.strip() else _text(prediction.completion),
-        violations=violations(prediction),
-        read=read,
-        chips=chips,
-    )
-
-
-def violations(prediction: Prediction) -> tuple[str, ...]:
-    """What is wrong with the completion's form, in words.
-
-    Nothing is claimed where parsing gives other parts than the prediction has: then the chat
-    template had written part of the form itself.
-    """
-    parsed = parse(prediction.completion)
-    if (parsed.think, parsed.report) != (prediction.think, prediction.report):
-        return ()
-    return tuple(violation.value for violation in parsed.violations)
-
-
-def _text(text: str) -> Text:
-    return Text(text[:_LONGEST], max(0, len(text) - _LONGEST))

@@ -15,6 +15,7 @@ from mrg_r1.audit.scores import (
     ce_variants,
     choices,
     denials,
+    is_constant,
 )
 from mrg_r1.audit.text import count, number
 from mrg_r1.findings import DISEASES, Finding, Status
@@ -67,9 +68,8 @@ def _half(
     if score is None:
         return Verdict("none", "Neither before nor after is scored yet.", denied, "")
     there, absent = NAMES[there].lower(), NAMES[absent].lower()
-    headline = (
-        f"{_name(variant)} {there} SRL is {interval(score)}; there is no score {absent} it yet."
-    )
+    name = variant_name(variant)
+    headline = f"{name} {there} SRL is {interval(score)}; there is no score {absent} it yet."
     return Verdict("none", headline, denied, score.signature)
 
 
@@ -77,7 +77,7 @@ def _compared(variant: Variant, before: Score, after: Score, denied: tuple[str, 
     apart = before.high < after.low or after.high < before.low
     tone = "unclear" if not apart else "rose" if after.value > before.value else "fell"
     verb = {"rose": "rose", "fell": "fell", "unclear": "went"}[tone]
-    headline = f"{_name(variant)} {verb} from {interval(before)} to {interval(after)}."
+    headline = f"{variant_name(variant)} {verb} from {interval(before)} to {interval(after)}."
     overlap = (
         "The 95 % intervals do not overlap."
         if apart
@@ -89,7 +89,7 @@ def _compared(variant: Variant, before: Score, after: Score, denied: tuple[str, 
 
 def _constant_sentence(variant: Variant, after: Score) -> tuple[str, ...]:
     """How the best constant report compares, for a score without it says little."""
-    rows = [row for row in variant.rows if row.kind == "constant" and _same(row, after)]
+    rows = [row for row in variant.rows if is_constant(row.system) and _same(row, after)]
     if not rows:
         return ("No constant report was scored under this signature to compare with.",)
     name, best = max(((row.system, row.f1) for row in rows if row.f1), key=lambda x: x[1].value)
@@ -134,7 +134,7 @@ def _change(readings: Mapping[tuple[str, str], Read], finding: Finding) -> int:
     return (denials(readings, SRL, finding) or 0) - (denials(readings, START, finding) or 0)
 
 
-def _name(variant: Variant) -> str:
+def variant_name(variant: Variant) -> str:
     """'Micro-F1 over 13 findings', as far as the signature says."""
     average = AVERAGES.get(variant.average, variant.average)
     name = "Example-based F1" if variant.average == "example" else f"{average}-F1".lstrip("-")

@@ -55,12 +55,32 @@ def baselines(
         nearest: the nearest training report by image, by sample id.
         seed: of the random reports.
     """
-    yield Row("constant-normal", [CONSTANT_NORMAL] * len(samples))
+    normal, *taken = with_texts(samples, None if oracle else basis, nearest=nearest, seed=seed)
+    yield normal
     for metric in ("f1", "ccs"):
         name = f"constant-best-{metric}{'-oracle' if oracle else ''}"
         yield Row(name, (), labels=best_constant(known.label(basis), metric))
-    if not oracle:
-        yield Row("random-train", _random(samples, basis, seed))
+    yield from taken
+
+
+def with_texts(
+    samples: Predictions,
+    training: Sequence[str] | None,
+    *,
+    nearest: Mapping[str, str] | None,
+    seed: int,
+) -> Iterator[Row]:
+    """The baselines that are texts: a normal report first, then training reports if there are any.
+
+    Args:
+        samples: what is asked for.
+        training: references of the training studies.
+        nearest: the nearest training report by image, by sample id.
+        seed: of the random reports.
+    """
+    yield Row("constant-normal", [CONSTANT_NORMAL] * len(samples))
+    if training is not None:
+        yield Row("random-train", _random(samples, training, seed))
     if nearest is not None:
         yield Row("nearest-train", [nearest[p.id] for p in samples])
 

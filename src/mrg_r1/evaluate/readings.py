@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 import numpy as np
 
-from mrg_r1.completion import render
+from mrg_r1.completion import parse, render
 from mrg_r1.evaluate.systems import Predictions, Systems, checked, read_once, texts
 from mrg_r1.labelers import Labeler
 from mrg_r1.metrics.cosine import ccs, signed
@@ -21,6 +22,7 @@ def readings(
     labeler: Labeler,
     *,
     rewards: Sequence[tuple[Reward, float]] | None = None,
+    beside: Systems | None = None,
 ) -> list[Reading]:
     """What the labeler read in the references and in each system's reports, with CCS and reward.
 
@@ -29,12 +31,15 @@ def readings(
         labeler: reads reports and references alike.
         rewards: the run's rewards with their weights; else the paper's (section IV-B). A system
             that hands over reports only is rewarded as if it had tagged them.
+        beside: baselines on the same samples, whose names no system may have.
 
     Raises:
         DataError: as for `evaluate`.
     """
-    systems = checked(systems)
-    known = read_once(labeler, texts(systems))
+    systems = {**checked(systems), **(beside or {})}
+    # Rewards parse what they are given, which may be another text than the report.
+    parsed = (parse(text).report for found in systems.values() for text in _completions(found))
+    known = read_once(labeler, chain(texts(systems), parsed))
     if rewards is None:
         rewards = ((MccsReward(known), CLINICAL_WEIGHT), (FormatReward(), FORMAT_WEIGHT))
     first = next(iter(systems.values()))
@@ -48,6 +53,10 @@ def readings(
     return found
 
 
+def _completions(predictions: Predictions) -> list[str]:
+    return [p.completion or (p.report and render(p.think, p.report)) for p in predictions]
+
+
 def _system_readings(
     name: str,
     predictions: Predictions,
@@ -57,7 +66,7 @@ def _system_readings(
     references = [p.reference for p in predictions]
     generated = labeler.label([p.report for p in predictions])
     cosine = ccs(signed(generated), signed(labeler.label(references)))
-    completions = [p.completion or (p.report and render(p.think, p.report)) for p in predictions]
+    completions = _completions(predictions)
     total = np.zeros(len(predictions))
     for reward, weight in rewards:
         total += weight * np.array(reward(completions, reference=references))
