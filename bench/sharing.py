@@ -2,11 +2,13 @@
 
     python bench/sharing.py                                  # 270 prompt tokens, groups of 4
     python bench/sharing.py --tokens 1000 --group 4 --group 16 --rounds 3
+    python bench/sharing.py --table          # how the training part grows, some ten minutes
 
 Both trainers take the same steps on the same drawn images with the same weights, a Qwen2.5-VL of
 30 million with gradients through everything, each in a process of its own, in turns. Ratios are
 TRL's median over ours, above 1 where sharing is faster or smaller. 'tokens' is how many times
-fewer tokens pass through the policy: what could be had if nothing else took time.
+fewer tokens pass through the policy, and 'limit' how many times fewer multiplications the training
+part has, those of the image tower included: what could be had if nothing else took time.
 """
 
 from __future__ import annotations
@@ -25,8 +27,6 @@ from statistics import median
 from typing import Any
 
 PARTS = ("sampling", "reference", "update", "training", "step")
-TEXT_TOKENS = 14
-"""Tokens of the prompt beside those of its image."""
 
 
 def main() -> None:
@@ -39,12 +39,19 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=2, help="turns of each trainer")
     parser.add_argument("--steps", type=int, default=2, help="steps of a turn that are timed")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
+    parser.add_argument("--table", action="store_true", help="of groups and prompts, for training")
     parser.add_argument("--one", choices=("ours", "trl"), help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.one:
         print(json.dumps(turn(options)))
         return
-    print(f"{'prompt':>7} {'G':>3} {'tokens':>7}  ", *(f"{part:>9}" for part in PARTS), "   memory")
+    if options.table:
+        from sharing_table import print_table
+
+        print_table(options.completion, options.rounds, options.threads)
+        return
+    names = (f"{name:>9}" for name in (*PARTS, "memory"))
+    print(f"{'prompt':>7} {'G':>3} {'tokens':>7} {'limit':>7}  ", *names)
     for tokens in options.tokens or [270]:
         for group in options.group or [4]:
             show(tokens, group, options)
@@ -59,11 +66,12 @@ def show(tokens: int, group: int, options: argparse.Namespace) -> None:
     of = {name: medians(taken) for name, taken in turns.items()}
     prompt = int(of["trl"]["prompt"])
     size = options.completion
-    limit = group * (prompt + size) / (prompt + group * size)
+    fewer = group * (prompt + size) / (prompt - 1 + group * size)
+    limit = of["trl"]["work"] / of["ours"]["work"]
     ratios = [of["trl"][part] / of["ours"][part] for part in PARTS]
     memory = of["trl"]["memory"] / of["ours"]["memory"]
     print(
-        f"{prompt:>7} {group:>3} {limit:>6.2f}x  ",
+        f"{prompt:>7} {group:>3} {fewer:>6.2f}x {limit:>6.2f}x  ",
         *(f"{ratio:>8.2f}x" for ratio in ratios),
         f" {memory:>7.2f}x",
         f"  (step {of['trl']['step']:.1f} s -> {of['ours']['step']:.1f} s,",
@@ -102,32 +110,19 @@ def turn(options: argparse.Namespace) -> dict[str, float]:
 
     from mrg_r1.data import phantom
     from mrg_r1.data.samples import samples
-    from mrg_r1.policy.settings import TinyConfig
-    from mrg_r1.policy.tiny import build_tiny
     from mrg_r1.trainers.options import grpo_config
     from mrg_r1.trainers.rows import rows
     from mrg_r1.trainers.sharing import SharingTrainer
+    from sharing_table import bench_policy, work
 
     torch.set_num_threads(options.threads)
     [tokens], [group] = options.tokens, options.group
-    side = round((tokens - TEXT_TOKENS) ** 0.5)
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         count = options.prompts * (1 + options.steps)
         studies = phantom.draw(root / "studies", train=count, val=0, test=0, size=224).studies
         drawn = samples(studies, views="frontal")[0]
-        policy = build_tiny(
-            [sample.reference for sample in drawn],
-            TinyConfig(
-                vision_depth=6,
-                vision_width=256,
-                text_layers=8,
-                text_width=512,
-                heads=8,
-                pixels=28 * side,
-            ),
-            seed=0,
-        )
+        policy, patches = bench_policy([sample.reference for sample in drawn], tokens)
         policy.save(root / "start")
         policy.model.config._name_or_path = str(root / "start")
         settings = {
@@ -154,6 +149,14 @@ def turn(options: argparse.Namespace) -> dict[str, float]:
     return {
         **{part: sum(taken[1:]) / options.steps for part, taken in spent.items()},
         "prompt": prompts[0],
+        "work": work(
+            policy.model,
+            patches,
+            prompts[0],
+            options.completion,
+            group,
+            shared=options.one == "ours",
+        ),
         "memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,21 +10,15 @@ from typing import Any
 import pytest
 import torch
 from accelerate import Accelerator
-from transformers import (
-    AutoModelForCausalLM,
-    AutoModelForImageTextToText,
-    LlamaConfig,
-    PreTrainedModel,
-    Qwen2_5_VLConfig,
-    Qwen2Config,
-    Qwen2VLConfig,
-    Qwen3VLConfig,
-)
+from peft import LoraConfig, get_peft_model
+from transformers import PreTrainedModel
 from trl.trainer.grpo_trainer import GRPOTrainer
-from trl.trainer.utils import add_fused_lm_head
+from trl.trainer.utils import use_adapter
 
 import tiny_runs
+from families import CONFIGS, batch_of, model_of
 from mrg_r1.errors import ConfigError
+from mrg_r1.policy.quiet import quiet
 from mrg_r1.policy.settings import LoraSettings
 from mrg_r1.records import StepMetrics, read_jsonl
 from mrg_r1.trainers import sharing
@@ -34,106 +27,13 @@ from mrg_r1.trainers.prompting import prompts_once
 from mrg_r1.trainers.sharing import Samples, SharingTrainer, trainer_for, why_not
 from tiny_runs import tiny_recipe
 
-BOUNDS, IMAGE = 1, 2
-TEXT: dict[str, Any] = {
-    "vocab_size": 40,
-    "hidden_size": 32,
-    "intermediate_size": 48,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 1,
-    "max_position_embeddings": 256,
-    "tie_word_embeddings": True,
-}
-TOKENS = {"image_token_id": IMAGE, "video_token_id": 3, "vision_start_token_id": 4}
-ROPE = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}
-PATCH = 14
-
-
-def vision(**more: Any) -> dict[str, Any]:
-    return {"depth": 2, "num_heads": 2, "patch_size": PATCH, "spatial_merge_size": 2, **more}
-
-
-CONFIGS = {
-    "qwen2.5-vl": Qwen2_5_VLConfig(
-        text_config={**TEXT, "rope_parameters": ROPE},
-        vision_config=vision(hidden_size=16, intermediate_size=24, out_hidden_size=32),
-        **TOKENS,
-    ),
-    "qwen2-vl": Qwen2VLConfig(
-        text_config={**TEXT, "rope_parameters": ROPE},
-        vision_config=vision(embed_dim=16, hidden_size=32, mlp_ratio=2),
-        **TOKENS,
-    ),
-    "qwen3-vl": Qwen3VLConfig(
-        text_config={**TEXT, "head_dim": 16, "rope_parameters": ROPE},
-        vision_config=vision(
-            hidden_size=16,
-            intermediate_size=24,
-            out_hidden_size=32,
-            deepstack_visual_indexes=[0],
-            num_position_embeddings=64,
-        ),
-        **TOKENS,
-    ),
-    "llama": LlamaConfig(**TEXT),
-    "qwen2": Qwen2Config(**TEXT),
-}
-
-
-def model_of(family: str, attention: str = "sdpa") -> PreTrainedModel:
-    torch.manual_seed(0)
-    config = deepcopy(CONFIGS[family])
-    auto = AutoModelForImageTextToText if family.endswith("vl") else AutoModelForCausalLM
-    model = auto.from_config(config, attn_implementation=attention).eval()
-    add_fused_lm_head(model, 0.7, outputs=("log_probs", "entropy"))
-    return model
-
-
-def batch_of(family: str, groups: list[int], sizes: list[int]) -> dict[str, Any]:
-    """A batch as TRL makes it; `groups` says whose prompt a sample has, `sizes` its tokens.
-
-    Prompt n has n + 1 words, and on its second image size; even ones have two images.
-    """
-    generator = torch.Generator().manual_seed(1)
-    draw = lambda *shape: torch.randint(5, 40, shape, generator=generator)  # noqa: E731
-    prompts, pixels, grids = {}, {}, {}
-    for n in sorted(set(groups)):
-        grids[n] = torch.tensor([[1, 4, 4 + 2 * (n % 2)]] * (1 + (n % 2 == 0)))
-        patches = int(grids[n].prod(dim=1).sum())
-        pixels[n] = torch.randn(patches, 3 * 2 * PATCH * PATCH, generator=generator)
-        images = [torch.full((int(g.prod()) // 4 + 2,), IMAGE) for g in grids[n]]
-        for image in images:
-            image[0], image[-1] = 4, BOUNDS
-        words = [draw(n + 1)] if not family.endswith("vl") else [*images, draw(n + 1)]
-        prompts[n] = torch.cat([draw(2), *words])
-    width = max(sizes)
-    left = max(map(len, prompts.values()))
-    ids, mask = [], []
-    for n, size in zip(groups, sizes, strict=True):
-        blank = left - len(prompts[n])
-        ids.append(
-            torch.cat([torch.zeros(blank), prompts[n], draw(size), torch.zeros(width - size)])
-        )
-        mask.append(
-            torch.tensor([0] * blank + [1] * (len(prompts[n]) + size) + [0] * (width - size))
-        )
-    batch = {"input_ids": torch.stack(ids).long(), "attention_mask": torch.stack(mask)}
-    if family.endswith("vl"):
-        batch |= {
-            "pixel_values": torch.cat([pixels[n] for n in groups]),
-            "image_grid_thw": torch.cat([grids[n] for n in groups]),
-            "num_images": [len(grids[n]) for n in groups],
-            "mm_token_type_ids": (batch["input_ids"] == IMAGE).int(),
-        }
-    return batch | {"logits_to_keep": width}
-
 
 def trainer_of(cls: type[GRPOTrainer]) -> Any:
     """As much of a trainer as log-probabilities need."""
     trainer = cls.__new__(cls)
     trainer.accelerator = Accelerator(cpu=True)
     trainer.model = SimpleNamespace(training=False)
+    trainer.pays_from = 0.0
     return trainer
 
 
@@ -183,13 +83,56 @@ def test_a_batch_in_chunks_keeps_its_order(chunk: int) -> None:
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_eager_attention_shares_too() -> None:
-    model = model_of("qwen2.5-vl", "eager")
+def test_gradient_checkpointing_computes_the_same_again() -> None:
+    model = model_of("qwen2.5-vl")
     batch = batch_of("qwen2.5-vl", *BATCHES["scattered"])
-    expected = scores_and_gradients(GRPOTrainer, model, batch)
-    shared = scores_and_gradients(SharingTrainer, model, batch)
-    for ours, theirs in zip(shared, expected, strict=True):
+    expected = scores_and_gradients(SharingTrainer, model, batch)
+    with quiet():
+        model.activation_checkpointing_enable({"use_reentrant": False})
+    model.train()
+    again = scores_and_gradients(SharingTrainer, model, batch)
+    for ours, theirs in zip(again, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+ADAPTER = LoraConfig(r=2, lora_alpha=4, target_modules=r".*language_model.*(q_proj|up_proj)")
+
+
+def test_an_adapter_switched_off_is_its_base() -> None:
+    batch = batch_of("qwen2.5-vl", *BATCHES["scattered"])
+    base = scores_and_gradients(SharingTrainer, model_of("qwen2.5-vl"), batch)[0]
+    with quiet():
+        model = get_peft_model(model_of("qwen2.5-vl"), ADAPTER)
+    for weight in model.parameters():
+        if weight.requires_grad:
+            torch.nn.init.normal_(weight)
+    expected = scores_and_gradients(GRPOTrainer, model, batch)
+    adapted = scores_and_gradients(SharingTrainer, model, batch)
+    for ours, theirs in zip(adapted, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+    assert not torch.allclose(adapted[0], base, atol=1e-2)
+    trainer = trainer_of(SharingTrainer)
+    with use_adapter(model, adapter_name=None), torch.no_grad():
+        reference, _, _ = trainer._get_per_token_logps_and_entropies(model, **batch)
+    torch.testing.assert_close(reference, base, rtol=1e-4, atol=1e-5)
+
+
+def test_what_does_not_pay_is_left_to_trl(capsys: pytest.CaptureFixture[str]) -> None:
+    model = model_of("qwen2")
+    tokens: list[int] = []
+    model.model.layers[0].register_forward_pre_hook(
+        lambda _, inputs: tokens.append(inputs[0].shape[:2].numel())
+    )
+    batch = batch_of("qwen2", [0, 0], [20, 20])  # 2 x 23 tokens alone, 42 as a row
+    trainer = trainer_of(SharingTrainer)
+    trainer.pays_from = 1.1
+    for _ in range(2):
+        trainer._get_per_token_logps_and_entropies(model, **batch)
+    told = capsys.readouterr().err
+    assert told.count("9% fewer tokens would not pay; srl.share_prompts=true shares") == 1
+    trainer.pays_from = 1.0
+    trainer._get_per_token_logps_and_entropies(model, **batch)
+    assert tokens == [2 * 23, 2 * 23, 42]
 
 
 def test_the_tower_sees_each_groups_images_once() -> None:
@@ -265,12 +208,6 @@ def test_a_packed_row() -> None:
     assert packed.input_ids.tolist() == [[7, 8, 10, 8]]
     assert packed.position_ids.tolist() == [[[0, 1, 2, 1]]]
     assert packed.labels.tolist() == [[IGNORED, 10, 11, 20]]
-    assert packed.visible[0, 0].int().tolist() == [
-        [1, 0, 0, 0],
-        [1, 1, 0, 0],
-        [1, 1, 1, 0],
-        [1, 0, 0, 1],
-    ]
     values = torch.tensor([[0.0, 0.1, 0.2, 0.3]])
     torch.testing.assert_close(
         packed.unpacked(values), torch.tensor([[0.1, 0.2, 0.0], [0.3, 0.0, 0.0]])
@@ -279,16 +216,17 @@ def test_a_packed_row() -> None:
 
 def test_another_trl_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sharing.trl, "__version__", "1.17.0")
-    assert trainer_for(model_of("llama"), wanted=False) is GRPOTrainer
-    with pytest.raises(ConfigError, match=r"TRL is 1.17.0, and sharing was tested with 1.16"):
-        trainer_for(model_of("llama"), wanted=True)
+    assert trainer_for(model_of("llama"), share=False) is GRPOTrainer
+    for share in ("auto", True):
+        with pytest.raises(ConfigError, match=r"TRL is 1.17.0, and sharing was tested with 1.16.x"):
+            trainer_for(model_of("llama"), share=share)
 
 
 def test_a_model_that_cannot_share_is_trained_by_trl(capsys: pytest.CaptureFixture[str]) -> None:
     windowed = model_of("qwen2")
-    assert trainer_for(windowed, wanted=True) is SharingTrainer
+    assert trainer_for(windowed, share="auto") is SharingTrainer
     windowed.config.layer_types = ["full_attention", "sliding_attention"]
-    assert trainer_for(windowed, wanted=True) is GRPOTrainer
+    assert trainer_for(windowed, share=True) is GRPOTrainer
     assert "for each completion: some layers see only a window" in capsys.readouterr().err
 
 
@@ -296,8 +234,9 @@ def test_why_a_model_cannot_share() -> None:
     assert all(why_not(model_of(family)) is None for family in CONFIGS)
     flash = model_of("llama")
     flash.config._attn_implementation = "flash_attention_2"
-    assert why_not(flash) == (
-        "attention 'flash_attention_2' takes no mask; use policy.attention=sdpa"
+    assert why_not(flash) is None
+    assert why_not(model_of("llama", "eager")) == (
+        "attention 'eager' knows no groups; use policy.attention=sdpa"
     )
     windowed = model_of("qwen2")
     windowed.config.layer_types = ["full_attention", "sliding_attention"]

@@ -37,7 +37,7 @@ from mrg_r1.records import Evaluation, Prediction, read_jsonl, write_jsonl
 from mrg_r1.run import Run, changed_versions, open_run
 from mrg_r1.trainers.callbacks import CompletionLog, Reporter, RunRecorder
 from mrg_r1.trainers.faults import faults_named
-from mrg_r1.trainers.options import SHARE, check_options, forbid, grpo_config, sft_config
+from mrg_r1.trainers.options import check_options, forbid, grpo_config, sft_config
 from mrg_r1.trainers.processes import (
     free_memory,
     gathered,
@@ -48,9 +48,11 @@ from mrg_r1.trainers.processes import (
 )
 from mrg_r1.trainers.progress import console, progress, say
 from mrg_r1.trainers.rows import rows, supervised_targets
+from mrg_r1.trainers.savings import savings
 from mrg_r1.trainers.sharing import trainer_for
 from mrg_r1.trainers.splits import load_samples, read_studies, split_samples
 from mrg_r1.trainers.stage import finished_checkpoint, run_stage
+from mrg_r1.trainers.towers import remember_towers
 from mrg_r1.trainers.warmup import warm_up
 from mrg_r1.trainers.watching import HealthWatch
 
@@ -203,6 +205,7 @@ def imitate(
             peft_config=_new_adapter(recipe.policy, loaded),
             callbacks=[RunRecorder("sft", run.metrics), Reporter(report, {"loss": "loss"})],
         )
+        remember_towers(trainer, savings("sft", recipe.sft or {}), "sft")
         return run_stage(trainer, "sft", run.checkpoints("sft"), run.forget_after)
 
 
@@ -230,9 +233,10 @@ def explore(
     watch = HealthWatch(weights, config.num_generations or 1, readers, recipe.health.sample)
     log = CompletionLog(run.completions, weights, seen=watch)
     watched: list[RewardFunc] = [log.watch(reward) for reward, _ in rewards]
-    trainer_class = trainer_for(loaded.model, recipe.srl.get(SHARE, True))
+    saved = savings("srl", recipe.srl)
+    make_trainer = trainer_for(loaded.model, saved.share_prompts)
     with progress("SRL", "steps") as report:
-        trainer = trainer_class(
+        trainer = make_trainer(
             model=loaded.model,
             reward_funcs=watched,
             args=config,
@@ -241,6 +245,7 @@ def explore(
             peft_config=_new_adapter(recipe.policy, loaded),
             callbacks=[RunRecorder("srl", run.metrics), Reporter(report, _SHOWN)],
         )
+        remember_towers(trainer, saved, "srl")
         return run_stage(trainer, "srl", run.checkpoints("srl"), run.forget_after)
 
 

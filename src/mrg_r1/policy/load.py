@@ -92,6 +92,11 @@ class Policy:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
+def base_of_adapter(model: Any) -> Any:
+    """The model under its adapter; one without an adapter as it is."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
+
+
 def policy_folder(path: Path) -> Path:
     """The folder that holds the weights: `path` itself, or `policy/` of a run.
 

@@ -19,7 +19,8 @@ from mrg_r1.completion import parse
 from mrg_r1.data.images import read_image
 from mrg_r1.data.study import Sample
 from mrg_r1.errors import MrgError
-from mrg_r1.policy.load import Policy
+from mrg_r1.policy.decoding import only_unfinished
+from mrg_r1.policy.load import Policy, base_of_adapter
 from mrg_r1.policy.settings import Decoding
 from mrg_r1.records import Prediction
 
@@ -126,7 +127,8 @@ def complete(
         seeds: of each completion, B; not needed for greedy decoding.
     """
     inputs = encode(policy, images)
-    with torch.inference_mode():
+    base = base_of_adapter(policy.model)
+    with torch.inference_mode(), only_unfinished(base, policy.end_tokens()):
         tokens = policy.model.generate(**inputs, **generation_options(policy, decoding, seeds))
     written = tokens[:, inputs["input_ids"].shape[1] :]  # (B, completion)
     return policy.processor.batch_decode(written, skip_special_tokens=True)

@@ -1,8 +1,8 @@
 """From a recipe's `[sft]` and `[srl]` tables to TRL's configuration classes.
 
 Every TRL option passes through untouched. Ours are only the defaults that a report generator
-needs, the refusal of keys that the program itself must set, and two keys: `effective_batch_size`
-(`trainers.batches`) and, in `[srl]`, `share_prompts` (`trainers.sharing`).
+needs, the refusal of keys that the program itself must set, and a few keys: `effective_batch_size`
+(`trainers.batches`) and those of `trainers.savings`.
 """
 
 from __future__ import annotations
@@ -22,13 +22,11 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from mrg_r1.errors import ConfigError
+from mrg_r1.trainers import savings
 from mrg_r1.trainers.batches import EFFECTIVE, divided
 from mrg_r1.trainers.processes import processes
 
 Options = TypeVar("Options", bound=TrainingArguments)
-
-SHARE = "share_prompts"
-"""Whether what a group shares is computed once: true unless the recipe says false."""
 
 _COMMON: dict[str, Any] = {
     "logging_steps": 1,
@@ -149,7 +147,7 @@ def _config(
 ) -> Options:
     _check_names(cls, section, table)
     options = divided(section, table, processes())
-    options.pop(SHARE, None)
+    options = {key: value for key, value in options.items() if key not in savings.KEYS[section]}
     settings: dict[str, Any] = {**defaults, **options, "output_dir": str(folder), "seed": seed}
     try:
         config = cls(**settings)
@@ -166,9 +164,9 @@ def _config(
 
 
 def _check_names(cls: type[Any], section: str, table: Mapping[str, Any]) -> None:
-    ours = {EFFECTIVE: int} | ({SHARE: bool} if section == "srl" else {})
-    hints = ours | typing.get_type_hints(cls)
-    known = ours.keys() | {field.name for field in dataclasses.fields(cls) if field.init}
+    hints = {EFFECTIVE: int} | typing.get_type_hints(cls)
+    options = {EFFECTIVE} | {field.name for field in dataclasses.fields(cls) if field.init}
+    known = options | {*savings.KEYS[section]}
     problems = [f"{section}.{key}: set {_OURS[key]} instead" for key in table if key in _OURS]
     for key in sorted(table.keys() - known - _OURS.keys()):
         close = difflib.get_close_matches(key, known, n=1)
@@ -176,9 +174,10 @@ def _check_names(cls: type[Any], section: str, table: Mapping[str, Any]) -> None
         problems.append(f"{section}.{key}: {cls.__name__} has no such option{hint}")
     problems += [
         f"{section}.{key}: {table[key]!r} is not {expected}"
-        for key in sorted(table.keys() & known)
+        for key in sorted(table.keys() & options)
         if (expected := _misfit(hints[key], table[key]))
     ]
+    problems += savings.problems(section, table)
     problems += _unknown_words(table) if section == "srl" else []
     if problems:
         raise ConfigError("; ".join(problems))

@@ -34,8 +34,10 @@ def rows(
 
 
 def _with_images(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    images = [[read_image(Path(path)) for path in paths] for paths in batch["images"]]
-    return {**batch, "images": images}
+    # One object for each image: a group's completions ask for the same ones.
+    paths = {path for some in batch["images"] for path in some}
+    read = {path: read_image(Path(path)) for path in paths}
+    return {**batch, "images": [[read[path] for path in some] for some in batch["images"]]}
 
 
 def supervised_targets(

@@ -3,33 +3,46 @@
 A group's completions answer one prompt about the same images. TRL sends each through the model
 with its own copy of both; here a group is one row (`trainers.packing`), its images go through the
 tower once, and the loss and its gradients stay TRL's, up to rounding. Of TRL's trainer only the
-log-probabilities are computed otherwise, and groups stay together when it shuffles.
+log-probabilities are computed otherwise, groups stay together when it shuffles, each image is
+prepared once, and each prompt read once (`trainers.prompting`) by a generation that leaves out what
+has ended (`policy.decoding`).
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 from unittest import mock
 
 import torch
 import trl
-from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel
-from trl.trainer import grpo_trainer
+from trl.trainer import grpo_trainer, utils
 from trl.trainer.grpo_trainer import GRPOTrainer
 
 from mrg_r1.errors import ConfigError
+from mrg_r1.policy.decoding import only_unfinished
+from mrg_r1.policy.load import base_of_adapter
+from mrg_r1.trainers.attention import ATTENTIONS, learn_groups
 from mrg_r1.trainers.packing import Packed, pack
+from mrg_r1.trainers.preparing import images_once
 from mrg_r1.trainers.progress import say
 from mrg_r1.trainers.prompting import images_by_row, of_rows, prompts_once, same_images
 
 _TRL = "1.16."
 _THREE_AXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 _ONE_AXIS = ("llama", "qwen2", "qwen3")
-_MASKABLE = ("sdpa", "eager")
+PAYS_FROM = 1.1
+"""How many times fewer tokens must pass through the policy for 'auto' to share.
+
+Below it, gathering each completion's keys costs what the tokens save (`bench/sharing.py --table`).
+"""
+
+_MASKED_BY_GROUPS = (0, 0, 0, 0)
+"""Shape of the mask of a row of groups: none is made, and none that is made could be used."""
 
 _FIELDS = {"pixel_values", "image_grid_thw", "num_images", "mm_token_type_ids"}
 
@@ -42,35 +55,53 @@ def why_not(model: PreTrainedModel) -> str | None:
     if config.model_type not in (*_THREE_AXES, *_ONE_AXIS):
         return f"'{config.model_type}' is not among {', '.join((*_THREE_AXES, *_ONE_AXIS))}"
     text = config.get_text_config()
-    if text._attn_implementation not in _MASKABLE:
-        return f"attention '{text._attn_implementation}' takes no mask; use policy.attention=sdpa"
+    if text._attn_implementation not in ATTENTIONS:
+        return f"attention '{text._attn_implementation}' knows no groups; use policy.attention=sdpa"
     if set(getattr(text, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
         return "some layers see only a window"
     return None
 
 
-def trainer_for(model: Any, wanted: bool) -> type[GRPOTrainer]:
+def trainer_for(model: Any, share: bool | str) -> Callable[..., GRPOTrainer]:
     """The trainer of a policy: the sharing one where it is wanted and can be, else TRL's.
+
+    Args:
+        model: the policy's.
+        share: 'auto' shares where it pays, true always, false never.
 
     Raises:
         ConfigError: sharing was not tested with this version of TRL.
     """
-    if wanted and not trl.__version__.startswith(_TRL):
+    if not share:
+        return GRPOTrainer
+    if not trl.__version__.startswith(_TRL):
         raise ConfigError(
-            f"srl.share_prompts: TRL is {trl.__version__}, and sharing was tested with {_TRL}; "
-            "add --set srl.share_prompts=false"
+            f"srl.share_prompts: TRL is {trl.__version__}, and sharing was tested with {_TRL}x; "
+            f"type: pip install 'trl=={_TRL}*', or add --set srl.share_prompts=false"
         )
-    reason = why_not(_base(model)) if wanted else None
-    if reason:
+    if reason := why_not(base_of_adapter(model)):
         say(f"what a group shares is computed for each completion: {reason}")
-    return SharingTrainer if wanted and not reason else GRPOTrainer
+        return GRPOTrainer
+    return SharingTrainer if share == "auto" else _always_sharing
+
+
+def _always_sharing(**arguments: Any) -> GRPOTrainer:
+    trainer = SharingTrainer(**arguments)
+    trainer.pays_from = 0.0
+    return trainer
 
 
 class SharingTrainer(GRPOTrainer):
     """TRL's trainer with log-probabilities of whole groups.
 
-    It does as TRL's where a batch holds nothing to share, or has fields of other families.
+    It does as TRL's where sharing does not pay, or a batch has fields of other families.
+
+    Attributes:
+        pays_from: how many times fewer tokens a batch must come to.
     """
+
+    pays_from = PAYS_FROM
+    _told = False
 
     def _get_per_token_logps_and_entropies(
         self,
@@ -90,7 +121,7 @@ class SharingTrainer(GRPOTrainer):
             Samples(input_ids, attention_mask, logits_to_keep, **fields) if shareable else None
         )
         groups = samples.groups() if samples else []
-        if not samples or len(groups) == len(input_ids):
+        if not samples or not self._pays(samples, groups):
             return super()._get_per_token_logps_and_entropies(
                 model,
                 input_ids,
@@ -101,17 +132,19 @@ class SharingTrainer(GRPOTrainer):
                 compute_aux_loss,
                 **fields,
             )
-        base = _base(self.accelerator.unwrap_model(model))
+        learn_groups()
+        base = base_of_adapter(self.accelerator.unwrap_model(model))
         order: list[int] = []
         logps: list[Tensor] = []
         entropies: list[Tensor] = []
         for part in _parts(groups, batch_size or len(input_ids)):
             packed = samples.packed(part, base)
-            with self.accelerator.autocast():
+            with self.accelerator.autocast(), _only_labelled():
                 outputs = model(
                     input_ids=packed.input_ids,
                     position_ids=packed.position_ids.squeeze(0),
-                    attention_mask=_mask(packed.visible, base),
+                    attention_mask=packed.input_ids.new_zeros(_MASKED_BY_GROUPS),
+                    groups=packed.groups,
                     shift_labels=packed.labels,
                     fused_lm_head=True,
                     **samples.images([group[0] for group in part]),
@@ -123,6 +156,19 @@ class SharingTrainer(GRPOTrainer):
         back = torch.tensor(order, device=input_ids.device).argsort()
         return torch.cat(logps)[back], torch.cat(entropies)[back] if compute_entropy else None, None
 
+    def _pays(self, samples: Samples, groups: list[list[int]]) -> bool:
+        """Whether sharing saves enough tokens; says so the first time it does not."""
+        saves = samples.tokens(groups)
+        if saves <= 1 or saves >= self.pays_from:
+            return saves > 1
+        if not self._told:
+            say(
+                f"what a group shares is computed for each completion: shared, {1 - 1 / saves:.0%} "
+                "fewer tokens would not pay; srl.share_prompts=true shares all the same"
+            )
+            self._told = True
+        return False
+
     def _generate_single_turn(
         self,
         prompt_ids: list[list[int]],
@@ -131,18 +177,20 @@ class SharingTrainer(GRPOTrainer):
         num_generations: int,
         has_tool_images: bool = False,
     ) -> Any:
-        """TRL's, with each prompt read once."""
+        """TRL's, with each prompt read once, and without computing what has ended."""
         counts = None if images is None else [len(found or ()) for found in images]
         copies = math.gcd(len(prompt_ids), num_generations)
-        model = _base(self.accelerator.unwrap_model(self.model_wrapped))
-        with prompts_once(model, copies, counts):
+        model = base_of_adapter(self.accelerator.unwrap_model(self.model_wrapped))
+        with only_unfinished(model, self.eos_token_ids), prompts_once(model, copies, counts):
             return super()._generate_single_turn(
                 prompt_ids, images, multimodal_fields, num_generations, has_tool_images
             )
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """TRL's, which shuffles whole groups: those torn apart would share less."""
-        with mock.patch.object(grpo_trainer, "shuffle_sequence_dict", self._shuffled):
+        seeing = hasattr(self.processing_class, "image_processor")
+        preparing = images_once(self.processing_class) if seeing else nullcontext()
+        with preparing, mock.patch.object(grpo_trainer, "shuffle_sequence_dict", self._shuffled):
             return super()._prepare_inputs(generation_batch)
 
     def _shuffled(self, batch: dict[str, Any]) -> dict[str, Any]:
@@ -198,6 +246,14 @@ class Samples:
                 group.append(row)
         return sorted(group for alike in groups.values() for group in alike)
 
+    def tokens(self, groups: Sequence[Sequence[int]]) -> float:
+        """How many times fewer tokens these groups come to as rows than their samples do."""
+        rows = [
+            self._prompts[group[0]].numel() - 1 + sum(self._completions[n].numel() for n in group)
+            for group in groups
+        ]
+        return self._ids.numel() / (len(rows) * max(rows))
+
     def images(self, rows: Sequence[int]) -> dict[str, Tensor]:
         """The fields that hold the images of some samples."""
         return of_rows([self._images[row] for row in rows]) if self._images else {}
@@ -240,17 +296,9 @@ def _parts(groups: Sequence[list[int]], size: int) -> Iterator[list[list[int]]]:
     yield part
 
 
-def _mask(visible: Tensor, base: PreTrainedModel) -> Tensor:
-    """What attention takes: eager adds a number to its scores."""
-    if base.config.get_text_config()._attn_implementation == "sdpa":
-        return visible
-    hidden = torch.finfo(base.dtype).min
-    return torch.zeros_like(visible, dtype=base.dtype).masked_fill(~visible, hidden)
-
-
-def _base(model: Any) -> Any:
-    """The model under its adapter."""
-    return model.get_base_model() if isinstance(model, PeftModel) else model
+def _only_labelled() -> AbstractContextManager[Any]:
+    """Scores only what has a label, as TRL does on a GPU; elsewhere it scores prompts as well."""
+    return mock.patch.object(utils, "_use_triton", return_value=True)
 
 
 def _in_groups(batch: Mapping[str, Any], size: int | None) -> dict[str, Any]:
