@@ -152,6 +152,8 @@ def load_policy(
             folder, local_files_only=True, trust_remote_code=False
         )
         processor.tokenizer.padding_side = "left"
+        if processor.tokenizer.pad_token is None:  # as of Mistral: padding is masked anyway
+            processor.tokenizer.pad_token = processor.tokenizer.eos_token
         ours = folder / _OURS
         saved = read_json(ours)["instruction"] if ours.is_file() else INSTRUCTION
     return Policy(

@@ -143,21 +143,31 @@ def encode(
     """
     processor = policy.processor
     prompts = [
-        processor.apply_chat_template(
-            conversation(instruction, len(pictures)), add_generation_prompt=True, tokenize=False
-        )
+        _prompt(processor, instruction, len(pictures))
         for pictures, instruction in zip(
             images, instructions or [policy.instruction] * len(images), strict=True
         )
     ]
-    return processor(
+    bos = processor.tokenizer.bos_token
+    inputs = processor(
         images=[list(pictures) for pictures in images],
         text=prompts,
         padding=True,
         padding_side="left",
-        add_special_tokens=False,
+        # Templates of Llama's kin leave the first token to the tokenizer, Gemma's write it.
+        add_special_tokens=not (bos and prompts[0].startswith(bos)),
         return_tensors="pt",
     ).to(policy.device, policy.model.dtype)
+    inputs.pop("labels", None)  # PaliGemma's processor makes some for training
+    return inputs
+
+
+def _prompt(processor: Any, instruction: str, images: int) -> str:
+    """The prompt in the layout of the model's chat; of a model without one, as a prefix."""
+    if processor.chat_template or getattr(processor.tokenizer, "chat_template", None):
+        messages = conversation(instruction, images)
+        return processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    return processor.image_token * images + instruction
 
 
 def generation_options(
