@@ -103,6 +103,8 @@ MISTAKES = {
     "no predictions": (["evaluate", "nope.jsonl"], "nope.jsonl: no such file"),
     "numbers to read": (["data", "table", "--root", "x", "--train", "3"], "leave out numbers"),
     "images and data": (["generate", "p", "x.png", "--split", "val"], "not both"),
+    "no match": (["generate", "p", "x*.png"], "x*.png: no file matches this pattern"),
+    "no such form": (["generate", "p", "--export", "pdf"], "'pdf' is not one of 'text', 'json'"),
     "set without recipe": (["generate", "p", "--set", "seed=1"], "needs --data RECIPE"),
     "no such port": (["serve-reward", "--port", "0"], "--port': Input should be greater"),
     "line breaks in the mistake": (["train", "a\nb"], "no recipe or file 'a b'"),
@@ -333,6 +335,38 @@ def test_generate_reports_images_and_splits(run: Run, untrained: Path, tmp_path:
     assert [p.study_id for p in read_jsonl(out, Prediction)] == ["train-00000"] * 2
     elsewhere = run("generate", untrained / "policy", "-o", out)
     assert (elsewhere.code, "--data RECIPE" in elsewhere.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_generate_samples_exports_and_leaves_out(
+    run: Run, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    images = untrained / "studies" / "images"
+    (tmp_path / "broken.png").write_bytes(b"no")
+    done = run(
+        *("generate", untrained, images / "test-0000*-frontal.png", "broken.png", "-o", "-"),
+        *("--consensus", 2, "--seed", 3, "--max-tokens", 4, "--batch-size", 3),
+        *("--export", "fhir", "--export", "text", "--export", "dicom-sr", "--export-to", "forms"),
+    )
+    assert done.code == 3
+    lines = [json.loads(line) for line in done.out.splitlines()]
+    assert [line["id"] for line in lines] == ["test-00000-frontal", "test-00001-frontal"]
+    assert {line["decoding"] for line in lines} == {
+        "consensus of 2, temperature 1, seed 3, at most 4 tokens"
+    }
+    assert "left out: broken.png: neither PNG, JPEG nor DICOM" in done.err
+    assert done.err.endswith("-: 2 predictions, 1 left out\n")
+    assert sorted(path.name for path in Path("forms").iterdir()) == sorted(
+        f"{line['id']}{suffix}" for line in lines for suffix in (".fhir.json", ".sr.dcm", ".txt")
+    )
+    listed = Path("list.csv")
+    listed.write_text(f"id,image,reference\nx,{images / 'test-00000-frontal.png'},Edema.\n")
+    for code, told in ((0, "reports.jsonl: 1 predictions"), (0, "0 predictions, 1 were there")):
+        again = run("generate", untrained, listed, "-o", "reports.jsonl", "--resume")
+        assert (again.code, told in again.err) == (code, True)
+    greedy = run("generate", untrained, listed, "--consensus", 2, "--temperature", 0)
+    assert (greedy.code, "greedy drafts are all alike" in greedy.err) == (2, True)
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 
+from mrg_r1 import generate
 from mrg_r1 import train as verb
 from mrg_r1.ablate import grid
 from mrg_r1.cli import main
@@ -158,6 +159,15 @@ def ablate_killed(recipe: Recipe, root: Path, rows: tuple[str, ...], where: str)
     """Makes rows of Table II, or goes on, until killed."""
     die_at(*CELL_PLACES[where])
     ablate(recipe, root, rows, root.exists())
+
+
+def generate_killed(
+    policy: Path, samples: list[Sample], out: Path, decoding: Decoding, id_: str
+) -> None:
+    """Writes reports until killed as the report of a sample is put together."""
+    torch.set_num_threads(1)
+    die_at(generate, "compose", lambda args, kwargs: args[0].id == id_)
+    generate.generate(policy, samples, out, decoding)
 
 
 def die_at(owner: Any, name: str, here: Here) -> None:

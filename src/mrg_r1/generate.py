@@ -1,62 +1,204 @@
-"""Writes the reports of a trained policy, from a picture or a list of samples to a file."""
+"""Writes the reports of a trained policy, from pictures or a list of samples to a file.
+
+Lines are written as they are made, to OUT.part, which takes the name OUT when all are there: a run
+that is killed leaves whole lines to go on from, and never a file that looks complete.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import os
+import shutil
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from mrg_r1.data.images import check_images
 from mrg_r1.data.study import Sample
-from mrg_r1.errors import DataError
-from mrg_r1.policy.load import load_policy
+from mrg_r1.document import Document, compose
+from mrg_r1.errors import ConfigError, DataError, MrgError
+from mrg_r1.exports.files import Exports, file_names
+from mrg_r1.labelers import Labeler
+from mrg_r1.labelers.rules import RulesLabeler
+from mrg_r1.policy.identity import identity
+from mrg_r1.policy.load import load_policy, policy_folder
 from mrg_r1.policy.settings import Decoding
-from mrg_r1.policy.writing import write_reports
-from mrg_r1.records import Prediction, replacing, to_line
+from mrg_r1.policy.writing import write_drafts
+from mrg_r1.records import read_jsonl, to_line
+from mrg_r1.run import drop_torn_line
+
+LeaveOut = Callable[[str], None]
+"""Told why a sample is left out, or why one of its exports is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of the samples: ids written now, ids there already, and what went wrong."""
+
+    written: tuple[str, ...]
+    kept: tuple[str, ...] = ()
+    bad: tuple[str, ...] = ()
 
 
 def generate(
     policy: Path,
     samples: Sequence[Sample],
-    out: Path,
+    out: Path | None,
     decoding: Decoding,
     *,
-    on_prediction: Callable[[Prediction], None] | None = None,
-) -> int:
-    """Writes one prediction per sample to `out` as JSON lines, whole or not at all.
+    drafts: int = 1,
+    labeler: Labeler | None = None,
+    exports: Exports | None = None,
+    resume: bool = False,
+    on_document: Callable[[Document], None] = lambda document: None,
+    on_bad: LeaveOut = lambda reason: None,
+) -> Outcome:
+    """Writes one document per sample to `out` as JSON lines; images that cannot be read are told.
 
     Args:
         policy: a run folder, a saved policy, or a local model folder.
         samples: what to write about; references may be empty.
-        out: the file of predictions.
+        out: the file; None leaves the documents to `on_document`.
         decoding: how completions are written.
-        on_prediction: called with each prediction as it is made.
-
-    Returns:
-        How many predictions were written.
+        drafts: how many are sampled of each sample, of which the consensus is kept.
+        labeler: reads the findings; the embedded rules unless it is given.
+        exports: other forms of each document, written before its line.
+        resume: goes on with what an earlier run of the same settings left, or adds new samples.
+        on_document: called with each document once it is stored.
+        on_bad: called with why a sample or an export is left out, as soon as that is known.
 
     Raises:
-        DataError: there is no policy, no sample, or an image that cannot be read.
+        ConfigError: drafts of greedy decoding, which are all alike; an unfinished run that is not
+            to be resumed, or one of other settings.
+        DataError: there is no policy, no sample, or no image that can be read.
     """
     if not samples:
         raise DataError("generate: no images; name some, or give --data RECIPE --split SPLIT")
-    check_images(samples)
-    loaded = load_policy(policy)
-    with replacing(out) as file:
-        for prediction in write_reports(loaded, samples, decoding):
-            file.write(to_line(prediction))
-            if on_prediction is not None:
-                on_prediction(prediction)
-    return len(samples)
+    if drafts > 1 and decoding.temperature <= 0:
+        raise ConfigError("generate: greedy drafts are all alike; add --temperature 1")
+    bad: list[str] = []
+
+    def leave_out(reason: str) -> None:
+        bad.append(reason)
+        on_bad(reason)
+
+    readable = [sample for sample in samples if _readable(sample, leave_out)]
+    if not readable:
+        raise DataError(f"{bad[0]} (and no other image can be read)")
+    policy_folder(policy)
+    writer = _Writer(
+        identity(policy), decoding.describe(drafts), decoding, drafts, labeler or RulesLabeler()
+    )
+    kept = _resumed(out, writer, resume) if out else []
+    ids = [*(sample.id for sample in samples), *(document.id for document in kept)]
+    export = _exporter(exports, file_names(ids), leave_out)
+    done = dict.fromkeys(document.id for document in kept)
+    wanted = [sample for sample in readable if sample.id not in done]
+    for document in kept:
+        export(document, missing=True)
+    written: list[str] = []
+    with _stored(out) as store:
+        for document in writer.documents(policy, wanted, leave_out):
+            export(document)
+            store(document)
+            written.append(document.id)
+            on_document(document)
+    return Outcome(tuple(written), tuple(done), tuple(bad))
 
 
-def image_samples(paths: Sequence[Path]) -> list[Sample]:
-    """A sample for each image file, named by its stem, or by its path where stems collide."""
-    stems = [path.stem for path in paths]
-    names = [
-        stem if stems.count(stem) == 1 else str(path)
-        for stem, path in zip(stems, paths, strict=True)
-    ]
-    return [
-        Sample(id=name, study_id=name, images=(path,), reference="")
-        for name, path in zip(names, paths, strict=True)
-    ]
+@dataclass(frozen=True, slots=True)
+class _Writer:
+    """Which policy writes, how, and who reads its findings."""
+
+    model: str
+    how: str
+    decoding: Decoding
+    drafts: int
+    labeler: Labeler
+
+    def documents(
+        self, policy: Path, samples: Sequence[Sample], leave_out: LeaveOut
+    ) -> Iterator[Document]:
+        if not samples:
+            return
+        for sample, completions in write_drafts(
+            load_policy(policy),
+            samples,
+            self.decoding,
+            drafts=self.drafts,
+            on_bad=lambda sample, error: leave_out(str(error)),
+        ):
+            yield compose(sample, completions, self.labeler, model=self.model, decoding=self.how)
+
+    def wrote(self, document: Document) -> bool:
+        ours = (self.model, self.how, self.labeler.identity)
+        return (document.model, document.decoding, document.labeler) == ours
+
+
+def _readable(sample: Sample, leave_out: LeaveOut) -> bool:
+    """Whether headers and ends of the sample's images are whole; the rest shows in decoding."""
+    try:
+        check_images([sample])
+    except MrgError as error:
+        leave_out(str(error))
+        return False
+    return True
+
+
+def _part(out: Path) -> Path:
+    return out.with_name(f"{out.name}.part")
+
+
+def _resumed(out: Path, writer: _Writer, resume: bool) -> list[Document]:
+    """The documents that are there already, in OUT.part, to which others can be added."""
+    part = _part(out)
+    if part.exists():
+        drop_torn_line(part)
+        if not resume and part.stat().st_size:
+            raise ConfigError(f"{part}: an unfinished run; add --resume, or remove the file")
+    elif resume and out.exists():
+        shutil.copyfile(out, part)
+    kept = read_jsonl(part, Document) if part.exists() else []
+    if others := [document for document in kept if not writer.wrote(document)]:
+        was = others[0]
+        raise ConfigError(
+            f"{part}: begun by {was.model} ({was.decoding}; {was.labeler}), which is not "
+            f"{writer.model} ({writer.how}; {writer.labeler.identity}); add -o OTHER"
+        )
+    return kept
+
+
+@contextmanager
+def _stored(out: Path | None) -> Generator[Callable[[Document], None]]:
+    """Adds documents to OUT.part, line by line; without an error it becomes OUT."""
+    if out is None:
+        yield lambda document: None
+        return
+    part = _part(out)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with open(part, "a", encoding="utf-8", newline="") as file:
+
+        def store(document: Document) -> None:
+            file.write(to_line(document))
+            file.flush()
+
+        yield store
+        os.fsync(file.fileno())
+    if part.stat().st_size:
+        os.replace(part, out)
+    else:
+        part.unlink()
+
+
+def _exporter(
+    exports: Exports | None, names: Mapping[str, str], leave_out: LeaveOut
+) -> Callable[..., None]:
+    def export(document: Document, *, missing: bool = False) -> None:
+        if exports is None:
+            return
+        try:
+            exports.write(document, names[document.id], missing=missing)
+        except DataError as error:
+            leave_out(str(error))
+
+    return export

@@ -116,7 +116,7 @@ class Run:
         part; they are taken again.
         """
         if self.metrics.exists():
-            _drop_torn_line(self.metrics)
+            drop_torn_line(self.metrics)
             kept = [
                 line
                 for line in read_jsonl(self.metrics, StepMetrics)
@@ -124,7 +124,7 @@ class Run:
             ]
             write_jsonl(self.metrics, kept)
         if stage == "srl" and self.completions.exists():
-            _drop_torn_line(self.completions)
+            drop_torn_line(self.completions)
             # A completion carries the number of finished steps, so the next step's carry `step`.
             seen = read_jsonl(self.completions, SampledCompletion)
             write_jsonl(self.completions, [line for line in seen if line.step < step])
@@ -187,7 +187,7 @@ def changed_versions(run: Run) -> list[str]:
     ]
 
 
-def _drop_torn_line(path: Path) -> None:
+def drop_torn_line(path: Path) -> None:
     """Cuts what stands after the last line break: a line that was being written."""
     with open(path, "rb+") as file:
         file.truncate(file.read().rfind(b"\n") + 1)

@@ -9,7 +9,8 @@ from typing import NoReturn
 import typer
 
 # Importing a module adds its commands, in this order.
-from mrg_r1.cli import studies, labelling, training, scoring, judging, serving, chexbert, catalogue  # noqa: F401 # isort: skip
+from mrg_r1.cli import studies, labelling, training, generating  # noqa: F401 # isort: skip
+from mrg_r1.cli import scoring, judging, serving, chexbert, catalogue  # noqa: F401 # isort: skip
 from mrg_r1.cli.app import app
 from mrg_r1.errors import MrgError
 

@@ -56,10 +56,10 @@ class Exports:
 
 
 def file_names(ids: Iterable[str]) -> dict[str, str]:
-    """A file name for each id, distinct also where file systems ignore case."""
+    """A file name for each distinct id, distinct also where file systems ignore case."""
     seen: Counter[str] = Counter()
     names: dict[str, str] = {}
-    for id_ in ids:
+    for id_ in dict.fromkeys(ids):
         base = re.sub(r"[^A-Za-z0-9._-]+", "_", id_).strip("._")[-_LONGEST:] or "report"
         name = base
         while seen[name.lower()]:

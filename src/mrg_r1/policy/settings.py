@@ -70,3 +70,12 @@ class Decoding:
     top_p: float = 1.0
     batch_size: int = 32
     seed: int = 0
+
+    def describe(self, drafts: int = 1) -> str:
+        """In words: 'greedy', or how it is sampled, and of how many drafts the consensus is."""
+        most = f"at most {self.max_new_tokens} tokens"
+        if self.temperature <= 0:
+            return f"greedy, {most}"
+        nucleus = f", top-p {self.top_p:g}" if self.top_p < 1 else ""
+        sampled = f"temperature {self.temperature:g}{nucleus}, seed {self.seed}, {most}"
+        return f"consensus of {drafts}, {sampled}" if drafts > 1 else f"sampled, {sampled}"
