@@ -21,7 +21,7 @@ from mrg_r1.serve.http import RETRY_AFTER
 from mrg_r1.serve.uploads import Limits, Memory
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
-_OPEN = ("/", "/health")
+_OPEN = ("/", "/docs", "/openapi.json", "/health")
 _ELSEWHERE = ("cross-site", "same-site")
 _HEADERS = {
     "Content-Security-Policy": (

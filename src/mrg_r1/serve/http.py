@@ -11,6 +11,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp
 
 from mrg_r1.serve.batching import Busy, WorkFailed
 
@@ -86,7 +87,7 @@ def exposition(prefix: str, rows: Iterable[tuple[str, str, str, float]]) -> str:
     )
 
 
-def serve(app: FastAPI, host: str, port: int) -> None:
+def serve(app: ASGIApp, host: str, port: int) -> None:
     """Answers until it is interrupted; logs neither requests nor texts."""
     # A connection is a file: a thousand at once are more than many systems allow by default.
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
