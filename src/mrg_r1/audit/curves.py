@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from mrg_r1.audit.health import WATCHED
 from mrg_r1.audit.text import count, short
 from mrg_r1.records import StepMetrics
 
@@ -109,7 +110,7 @@ def _stage(key: str, metrics: Sequence[StepMetrics]) -> Stage:
         title=_TITLES.get(key, key),
         steps=len({entry.step for entry in metrics}),
         panels=tuple(drawn.values()),
-        undrawn=tuple(name for name in recorded if name not in drawn),
+        undrawn=tuple(n for n in recorded if n not in drawn and not n.startswith(WATCHED)),
     )
 
 

@@ -20,6 +20,7 @@ from mrg_r1.audit.comparison import compared_findings, judge_comparison
 from mrg_r1.audit.confusion import confusions
 from mrg_r1.audit.curves import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, draw_stages
 from mrg_r1.audit.facts import facts, labeler, lonely
+from mrg_r1.audit.health import health
 from mrg_r1.audit.load import Run, load_run
 from mrg_r1.audit.moments import moments
 from mrg_r1.audit.pictures import Images
@@ -80,6 +81,7 @@ def render(run: Run, *, studies: int = 60, images: Images = "auto") -> str:
         columns=columns(run),
         verdict=judge(run) if run.trained else judge_comparison(run),
         stages=draw_stages(run.metrics),
+        health=health(run.metrics),
         variants=variants,
         choices=scores.choices(variants) if variants else None,
         systems=scores.in_order(run.evaluation),
