@@ -30,10 +30,12 @@ DOCUMENTS = (
     "docs/commands.md",
     "docs/equations.md",
     "docs/evaluation.md",
+    "docs/generate.md",
     "docs/labelers.md",
     "docs/measured.md",
     "docs/rewards.md",
     "docs/sharing.md",
+    "docs/systems.md",
     "docs/trainers.md",
 )
 HEAVY = ("torch", "transformers", "trl", "datasets", "peft", "numpy", "pandas", "PIL", "pydicom")
