@@ -16,6 +16,7 @@ from mrg_r1.errors import ConfigError
 if TYPE_CHECKING:
     from mrg_r1.evaluate.systems import Systems
     from mrg_r1.metrics.presets import Preset
+    from mrg_r1.metrics.radeval import RadEvalMetrics
     from mrg_r1.records import Evaluation, Prediction
 
 PresetName = Literal["f1chexbert", "r2gen", "cxrmate", "promptmrg", "ifcc", "mrg-r1"]
@@ -39,6 +40,9 @@ def evaluate(
     references: Annotated[
         Path | None, typer.Option(help="The file of references, if they are elsewhere.")
     ] = None,
+    untagged: Annotated[
+        bool, typer.Option("--untagged", help="Take completions without tags as reports.")
+    ] = False,
     train_references: Annotated[
         Path | None,
         typer.Option(help="Training references, for baselines and words (CSV, JSON, JSON lines)."),
@@ -55,6 +59,19 @@ def evaluate(
     ] = "raw",
     meteor: Annotated[
         bool, typer.Option("--meteor", help="Compute METEOR too, where java and its jar are.")
+    ] = False,
+    metrics: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME,...",
+            help="By RadEval: radgraph, ratescore, green, bertscore; with models of yours.",
+        ),
+    ] = None,
+    model_cache: Annotated[
+        Path | None, typer.Option(help="Where their models are, laid out as ~/.cache; else there.")
+    ] = None,
+    download_models: Annotated[
+        bool, typer.Option("--download-models", help="Let RadEval fetch models that are missing.")
     ] = False,
     preset: Annotated[
         PresetName | None, typer.Option(help="Show the CE scores that this code base reports.")
@@ -80,6 +97,10 @@ def evaluate(
     out: Annotated[
         Path | None, typer.Option("--out", "-o", help="Write all scores, as JSON.")
     ] = None,
+    audit: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Leave reports, labels, scores and their page there."),
+    ] = None,
     everything: Annotated[
         bool, typer.Option("--all", help="Print every score with its signature.")
     ] = False,
@@ -100,6 +121,7 @@ def evaluate(
 
     convention = PRESETS[preset] if preset else None
     rules = labeler_preset or (convention.conventions if convention else "chexbert")
+    judges = _judges(metrics, model_cache, download_models)
     reads = reader(labeler, rules, weights, vocabulary, device, cache)
     paths = [path / "predictions.jsonl" if path.is_dir() else path for path in files]
     systems = {
@@ -109,6 +131,7 @@ def evaluate(
             reference_column=reference_column,
             id_column=id_column,
             references=references,
+            untagged=untagged,
         )
         for system, path in zip(_names(files, name or ()), paths, strict=True)
     }
@@ -116,8 +139,9 @@ def evaluate(
     texts = None if training is None else [report.text for report in training]
     text = TextPreparation.of(text_preparation, texts)
     nearest = None
-    if training and train_references:
-        roots = [image_root] if image_root else [f.parent for f in (train_references, *paths)]
+    named = (*([train_references] if train_references else ()), *paths)
+    roots = [image_root] if image_root else [path.parent for path in named]
+    if training:
         with busy("looking for the nearest images"):
             nearest, reason = verb.nearest_reports(_with_images(systems), training, roots)
         if nearest is None:
@@ -133,6 +157,7 @@ def evaluate(
             nearest=nearest,
             text=text,
             meteor=not reason,
+            judges=judges,
             baseline=baseline,
             resamples=resamples,
             seed=seed,
@@ -140,12 +165,44 @@ def evaluate(
     if out:
         evaluation.write(out)
         note(f"{out}: {len(evaluation.systems)} systems, baselines included")
+    if audit:
+        from mrg_r1.audit import write_audit
+        from mrg_r1.evaluate.kept import keep
+
+        with busy("drawing the page"):
+            keep(
+                audit,
+                systems,
+                evaluation,
+                reads,
+                train_references=texts,
+                nearest=nearest,
+                image_folders=roots,
+                seed=seed,
+            )
+            note(f"audit page: {write_audit(audit)}")
     if as_json:
         print_json(dataclasses.asdict(evaluation))
     elif everything:
         screen.print(verb.complete_table(evaluation))
     else:
         _show(evaluation, convention, published)
+
+
+def _judges(asked: str | None, cache: Path | None, download: bool) -> RadEvalMetrics | None:
+    """The metrics that can be computed of those asked for; says what the others lack."""
+    from mrg_r1.metrics.radeval import RadEvalMetrics
+
+    if asked is None:
+        if cache or download:
+            raise ConfigError("--model-cache and --download-models are for --metrics; add NAME,...")
+        return None
+    judges = RadEvalMetrics.of(asked, cache=cache, download=download)
+    absent = judges.absent()
+    for name, reason in absent.items():
+        note(f"no {name}: {reason}")
+    names = tuple(name for name in judges.names if name not in absent)
+    return dataclasses.replace(judges, names=names) if names else None
 
 
 def _show(evaluation: Evaluation, convention: Preset | None, data_set: str | None) -> None:
@@ -160,9 +217,9 @@ def _show(evaluation: Evaluation, convention: Preset | None, data_set: str | Non
     else:
         shown = verb.table(evaluation, published=rows)
     screen.print(shown, verb.overlap_table(evaluation))
-    differences = verb.difference_table(evaluation)
-    if differences is not None:
-        screen.print(differences)
+    for further in (verb.judged_table(evaluation), verb.difference_table(evaluation)):
+        if further is not None:
+            screen.print(further)
     note(f"95 % intervals and paired p by bootstrap: {evaluation.systems[0].bootstrap}")
     if rows:
         note(verb.PUBLISHED_REMARK)

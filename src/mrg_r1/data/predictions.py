@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +19,7 @@ IMAGE_COLUMNS = ("images", "image", "image_path")
 PATIENT_COLUMNS = ("patient_id", "patient", "subject_id")
 PREDICTION_COLUMNS = ("report", "prediction", "completion")
 REFERENCE_COLUMNS = ("reference", "report")
+TAGS = ("<think>", "</think>", "<report>", "</report>")
 
 
 def read_predictions(
@@ -27,6 +29,7 @@ def read_predictions(
     reference_column: str | None = None,
     id_column: str = "id",
     references: Path | None = None,
+    untagged: bool = False,
 ) -> list[Prediction]:
     """The predictions of one system, in the order of the file.
 
@@ -42,6 +45,8 @@ def read_predictions(
         reference_column: else `reference`; in a file of references, also `report`.
         id_column: what names a sample, once.
         references: a file to take references from, which must have the very same ids.
+        untagged: takes a completion without any tag as the report, of a model that was not asked
+            for tags. Else it has no report.
 
     Raises:
         DataError: a file or column is not there; an id is empty or occurs twice; a text is not
@@ -55,10 +60,18 @@ def read_predictions(
         sources = rows
     else:
         sources, wanted = _matching(references, path, ids, id_column, reference_column)
-    return [
+    found = [
         _prediction(id_, row, column, source, wanted)
         for id_, row, source in zip(ids, rows, sources, strict=True)
     ]
+    return list(map(_whole, found)) if untagged else found
+
+
+def _whole(prediction: Prediction) -> Prediction:
+    """The prediction, whose completion is its report if it has no tag."""
+    if prediction.report or any(tag in prediction.completion for tag in TAGS):
+        return prediction
+    return replace(prediction, report=prediction.completion.strip())
 
 
 def _prediction(

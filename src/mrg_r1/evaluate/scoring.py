@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from mrg_r1.labelers import Labeler
 from mrg_r1.metrics.clinical import clinical_measures, finding_scores
 from mrg_r1.metrics.meteor import meteor_measure
 from mrg_r1.metrics.overlap import References, overlap_measures
+from mrg_r1.metrics.radeval import Pair, PairScores
 from mrg_r1.metrics.score import RESAMPLES, Estimates, Measure, Signature, estimate, mean
 from mrg_r1.metrics.text import TextPreparation
 from mrg_r1.records import Score, SystemScores
@@ -25,12 +26,14 @@ class Reference:
     """What systems are scored against, read once for all of them."""
 
     labels: Sequence[Labels]
+    written: Sequence[str]
     known: Known
     texts: References
     preparation: TextPreparation
     unit: str
     groups: Sequence[str]
     meteor: bool = False
+    judged: PairScores | None = None
 
     @classmethod
     def of(
@@ -40,12 +43,21 @@ class Reference:
         preparation: TextPreparation,
         *,
         meteor: bool = False,
+        judged: PairScores | None = None,
     ) -> Reference:
         """The references of these samples, which `known` has read."""
         written = [p.reference for p in samples]
         prepared = References.of([preparation.reference(text) for text in written])
         unit, of = groups(samples)
-        return cls(known.label(written), known, prepared, preparation, unit, of, meteor)
+        labels = known.label(written)
+        return cls(labels, written, known, prepared, preparation, unit, of, meteor, judged)
+
+
+def pairs(rows: Sequence[Row], samples: Predictions) -> Iterator[Pair]:
+    """Each report of the rows that have texts, with its reference."""
+    for row in rows:
+        if row.labels is None:
+            yield from zip(row.reports, (p.reference for p in samples), strict=True)
 
 
 def system_scores(
@@ -126,6 +138,8 @@ def _measures(row: Row, labels: Sequence[Labels], reference: Reference) -> list[
         measures += overlap_measures(prepared, reference.texts, name)
         if reference.meteor:
             measures.append(meteor_measure(prepared, reference.texts.texts, name))
+        if reference.judged is not None:
+            measures += reference.judged.measures(row.reports, reference.written)
     return measures + _form(row.predictions)
 
 

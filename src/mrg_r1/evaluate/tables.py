@@ -19,6 +19,12 @@ Variants = Sequence[tuple[str, int]]
 HEADLINES: Variants = (("micro", 13), ("macro", 13), ("micro", 14), ("macro", 14))
 _WHOLE = ("ccs", "format", "distinct")
 _WORDS = ("bleu-4", "rouge-l", "cider", "meteor")
+_JUDGED = {
+    "radgraph-simple": "RG simple",
+    "radgraph-partial": "RG partial",
+    "radgraph-complete": "RG complete",
+    **{metric: metric for metric in ("ratescore", "green", "bertscore")},
+}
 _WRONG = {"polarity_errors": "polarity", "omissions": "omitted", "inventions": "invented"}
 _COMPARED = {
     "F1 micro-13": ("ce_f1", "avg:micro", "labels:13", "uncertain:positive"),
@@ -77,6 +83,26 @@ def overlap_table(evaluation: Evaluation) -> Table:
     for system in evaluation.systems:
         cells = [_cell(_find(system.scores, metric)) for metric in metrics]
         shown.add_row(*map(Text, (system.name, *cells)))
+    return shown
+
+
+def judged_table(evaluation: Evaluation) -> Table | None:
+    """Scores by models of other packages, with p against the row compared to; None without any."""
+    from rich.text import Text
+
+    there = {score.metric for system in evaluation.systems for score in system.scores}
+    metrics = [metric for metric in _JUDGED if metric in there]
+    if not metrics:
+        return None
+    shown = _table(*(_JUDGED[metric] for metric in metrics))
+    for system in evaluation.systems:
+        cells = [_cell(_find(system.scores, metric)) for metric in metrics]
+        found = [_find(system.differences, metric) for metric in metrics]
+        tested = [
+            cell if difference is None else f"{cell}\np {difference.p:.3f}"
+            for cell, difference in zip(cells, found, strict=True)
+        ]
+        shown.add_row(*map(Text, (system.name, *tested)))
     return shown
 
 

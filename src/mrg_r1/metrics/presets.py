@@ -44,7 +44,10 @@ class Preset:
 PRESETS: dict[str, Preset] = {
     "f1chexbert": Preset(
         uncertain="positive",
-        variants=(("micro", 14), ("macro", 14), ("micro", 5), ("macro", 5)),
+        variants=(
+            *(("micro", 14), ("macro", 14), ("micro", 5), ("macro", 5)),
+            *(("weighted", 14), ("weighted", 5)),
+        ),
         conventions="chexbert",
         source="the f1chexbert package, and RadEval after it: scikit-learn's classification_report "
         "over 14 labels, No Finding among them, and over the 5 of the CheXpert competition",
@@ -54,7 +57,8 @@ PRESETS: dict[str, Preset] = {
         variants=(("macro", 14), ("micro", 14)),
         conventions="chexpert",
         source="compute_ce.py of R2Gen and R2GenCMN: blank and uncertain become 0, labels are the "
-        "CheXpert labeler's; the papers print the macro average",
+        "CheXpert labeler's (R2GenCMN allows CheXbert's); the papers print the macro average. They "
+        "label prepared references, cut to 59 or 99 words; give those to do the same",
     ),
     "cxrmate": Preset(
         uncertain="negative",

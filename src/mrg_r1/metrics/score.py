@@ -32,6 +32,7 @@ class Signature:
         avg: 'micro', 'macro', 'weighted' or 'example'.
         absent: what 0/0 counts as, for a finding or a report without any positive.
         margin: the margin of eq. 6.
+        by: who computed the score, where another package did, and with which models.
         text: how the text was prepared.
         n: number of samples.
         v: version of this package.
@@ -43,6 +44,7 @@ class Signature:
     avg: str | None = None
     absent: int | None = None
     margin: float | None = None
+    by: str | None = None
     text: str | None = None
     n: int
     v: str = __version__
