@@ -3,6 +3,9 @@ import dataclasses
 import errno
 import json
 import os
+import re
+import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -367,6 +370,29 @@ def test_generate_samples_exports_and_leaves_out(
         assert (again.code, told in again.err) == (code, True)
     greedy = run("generate", untrained, listed, "--consensus", 2, "--temperature", 0)
     assert (greedy.code, "greedy drafts are all alike" in greedy.err) == (2, True)
+
+
+@pytest.mark.slow
+def test_the_page_on_reports_does_what_it_says(
+    run: Run, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    frontals = sorted((untrained / "studies" / "images").glob("test-*-frontal.png"))
+    for path in ("images/a.png", "archive/study/a.dcm", "chest.png"):
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(frontals[0], path)
+    Path("list.csv").write_text("image\nchest.png\n")
+    text = (Path(__file__).parents[1] / "docs" / "generate.md").read_text(encoding="utf-8")
+    lines = re.findall(r"^mrg-r1 (generate runs/quickstart .*)$", text, re.MULTILINE)
+    assert len(lines) > 8
+    for line in lines:
+        words = [str(untrained) if w == "runs/quickstart" else w for w in shlex.split(line)]
+        done = run(*words)
+        assert (done.code, line) == (0, line), done.err
+        assert "predictions" in done.err
+    assert {path.name for path in Path("exports").iterdir()} == {
+        f"a{suffix}" for suffix in (".txt", ".fhir.json", ".sr.dcm")
+    }
 
 
 @pytest.mark.slow
