@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import BytesIO
@@ -20,7 +21,7 @@ from pydicom import Dataset
 from pydicom.sr.codedict import codes
 
 from mrg_r1.document import NOTICE, Document
-from mrg_r1.errors import DataError
+from mrg_r1.errors import DataError, MissingExtra
 from mrg_r1.exports import MEDIA_TYPES, SUFFIXES, Format, export
 from mrg_r1.exports.codes import FINDING_CODES, STATUS_CODES
 from mrg_r1.exports.files import Exports, file_names
@@ -253,6 +254,16 @@ def test_codes_are_those_of_the_dicom_standard() -> None:
     for key, code in listed.items():
         assert (ours[key].scheme, ours[key].value) == (code.scheme_designator, code.value)
     assert set(FINDING_CODES) < set(DISEASES)
+
+
+def test_missing_packages_are_named_before_the_first_report(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.delitem(sys.modules, "mrg_r1.exports.dicom_sr")
+    monkeypatch.setitem(sys.modules, "highdicom", None)
+    with pytest.raises(MissingExtra, match=r"pip install 'mrg-r1\[export-dicom\]'"):
+        Exports(tmp_path, ("text", "dicom-sr"))
+    Exports(tmp_path, ("text", "fhir", "json"))
 
 
 NAMES = {

@@ -54,7 +54,7 @@ STATUS_CODES = {
 
 REPORT = Code("LN", "18748-4", "Diagnostic imaging study")  # PS3.16 CID 7000, TID 2000
 NARRATIVE = Code("LN", "18782-3", "Radiology Study observation (narrative)")  # US Core examples
-FINDINGS = Code("DCM", "121070", "Findings")  # PS3.16 annex D
+FINDINGS = Code("LN", "59776-5", "Findings")  # PS3.16 CID 7001
 FINDING = Code("DCM", "121071", "Finding")  # PS3.16 annex D
 COMMENT = Code("DCM", "121106", "Comment")  # PS3.16 annex D
 CERTAINTY = Code("DCM", "111012", "Certainty of Finding")  # PS3.16 annex D
