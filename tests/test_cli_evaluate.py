@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from audit_run import write_run
 from conftest import SHARED_DATA
 from mrg_r1.cli import main
 from mrg_r1.findings import FINDINGS, Status
@@ -82,8 +83,37 @@ def documented() -> Iterator[str]:
 def test_the_commands_of_the_page_run(run: Run, files: Path, line: str) -> None:
     program, *words = shlex.split(line, comments=True)
     assert program == "mrg-r1"
-    code, out, err = run(*words, "--resamples", 5)
+    if words[0] == "audit":
+        write_run(files / "runs" / "mine", studies=2, steps=3)
+        run("evaluate", "ours.jsonl", "theirs.csv", "--audit", "compared", "--resamples", 5)
+    else:
+        words += ["--resamples", "5"]
+    code, out, err = run(*words)
     assert (code, bool(out)) == (0, True), err
+
+
+def test_audit_leaves_a_page_of_what_was_compared(run: Run, files: Path) -> None:
+    options = ("--train-references", "train.csv", "--audit", "compared", "--resamples", 5)
+    code, _, err = run("evaluate", "ours.jsonl", "theirs.csv", *options)
+    assert code == 0
+    assert f"audit page: {Path('compared/audit.html')}" in err
+    page = (files / "compared" / "audit.html").read_text(encoding="utf-8")
+    for title in ("ours", "theirs", "constant-normal", "random-train"):
+        assert page.count(f"<h4>{title} <span") == len(REFERENCES)
+    kept = json.loads((files / "compared" / "evaluation.json").read_text(encoding="utf-8"))
+    assert [s["name"] for s in kept["systems"]][:2] == ["ours", "theirs"]
+    assert run("audit", "compared", "--images", "none") == (
+        0,
+        f"audit page: {Path('compared/audit.html')}\n",
+        "",
+    )
+
+
+def test_audit_of_a_comparison_does_not_overwrite_a_run(run: Run, files: Path) -> None:
+    folder = write_run(files / "run", studies=2, steps=3)
+    code, _, err = run("evaluate", "ours.jsonl", "--audit", folder, "--resamples", 5)
+    assert code == 2
+    assert "is a run; name another folder" in err
 
 
 FORMS = [
