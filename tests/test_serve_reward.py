@@ -1,7 +1,6 @@
 """The reward server, as a process of its own, called over sockets."""
 
 import asyncio
-import http.client
 import json
 import os
 import signal
@@ -11,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -19,6 +18,7 @@ from mrg_r1.completion import render
 from mrg_r1.errors import DataError
 from mrg_r1.rewards.integrations import verl
 from mrg_r1.rewards.remote import RemoteReward
+from serving import Server, free_port, started, stop
 
 pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
 
@@ -44,66 +44,13 @@ serve(make_app(Scorer(), name="test", waiting=int(sys.argv[3])), "127.0.0.1", in
 """
 
 
-class Answer(NamedTuple):
-    status: int
-    headers: dict[str, str]
-    text: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.text)
-
-
-class Server(NamedTuple):
-    port: int
-    log: Path
-
-    def call(self, method: str, path: str, body: object = None, raw: str | None = None) -> Answer:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=30)
-        text = raw if raw is not None else json.dumps(body)
-        connection.request(method, path, text, {"Content-Type": "application/json"})
-        response = connection.getresponse()
-        headers = {key.lower(): value for key, value in response.getheaders()}
-        answer = Answer(response.status, headers, response.read().decode())
-        connection.close()
-        return answer
-
-    def metric(self, name: str) -> float:
-        (line,) = [
-            line
-            for line in self.call("GET", "/metrics").text.splitlines()
-            if line.startswith(f"mrg_r1_reward_{name} ")
-        ]
-        return float(line.split()[1])
-
-
-def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
-
-
-def started(log: Path, *command: str, port: int) -> tuple[subprocess.Popen[bytes], Server]:
-    with open(log, "wb") as file:
-        process = subprocess.Popen([sys.executable, *command], stdout=file, stderr=file)
-    server, deadline = Server(port, log), time.monotonic() + 60
-    while True:
-        try:
-            server.call("GET", "/health")
-            return process, server
-        except OSError:
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < deadline, "the server does not come up"
-            time.sleep(0.05)
-
-
-def stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGINT)
-    try:
-        process.wait(timeout=20)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        raise
+def metric(server: Server, name: str) -> float:
+    (line,) = [
+        line
+        for line in server.call("GET", "/metrics").text.splitlines()
+        if line.startswith(f"mrg_r1_reward_{name} ")
+    ]
+    return float(line.split()[1])
 
 
 def serving(log: Path, delay: float, waiting: int) -> Iterator[Server]:
@@ -237,7 +184,7 @@ async def post(port: int, completion: str) -> tuple[int, Any]:
 
 
 def test_a_thousand_calls_at_once_lose_nothing(server: Server) -> None:
-    before = server.metric("samples_total"), server.metric("batches_total")
+    before = metric(server, "samples_total"), metric(server, "batches_total")
     texts = [
         render("a", f"Right pleural effusion, {i} cm. No pneumothorax.") if i % 2 else f"{i}"
         for i in range(1000)
@@ -252,8 +199,8 @@ def test_a_thousand_calls_at_once_lose_nothing(server: Server) -> None:
     assert [status for status, _ in answers] == [200] * 1000
     expected = [float(i % 2) for i in range(1000)]
     assert [row["reward"] for _, row in answers] == pytest.approx(expected)
-    assert server.metric("samples_total") - before[0] == 1000
-    assert server.metric("batches_total") - before[1] < 900
+    assert metric(server, "samples_total") - before[0] == 1000
+    assert metric(server, "batches_total") - before[1] < 900
     # Under 5 s on one idle core (bench/rewards.py); this bound is for a machine that is busy.
     assert seconds < 30
 
@@ -265,7 +212,7 @@ def test_too_many_are_told_to_come_back(slow: Server) -> None:
     statuses = [status for status, _ in asyncio.run(ten())]
     assert set(statuses) == {200, 429}
     assert 3 <= statuses.count(200) <= 8
-    assert slow.metric("refused_total") == statuses.count(429)
+    assert metric(slow, "refused_total") == statuses.count(429)
     refused = slow.call("POST", "/rewards", {"completions": ["a"] * 4, "references": ["r"] * 4})
     assert refused.status == 422
 
@@ -280,7 +227,7 @@ def test_the_client_comes_back(slow: Server) -> None:
         )
 
     assert [rows[0]["format"] for rows in asyncio.run(eight())] == [1.0] * 8
-    assert slow.metric("refused_total") > 0
+    assert metric(slow, "refused_total") > 0
 
 
 def test_a_client_killed_while_it_waits_harms_no_other(slow: Server) -> None:
@@ -302,7 +249,7 @@ def test_a_client_killed_while_it_waits_harms_no_other(slow: Server) -> None:
         client.stdout.close()
     answer = slow.call("POST", "/reward", {"completion": HONEST, "reference": REFERENCE})
     assert answer.json["reward"] == pytest.approx(1.0)
-    assert slow.metric("failed_total") == 0
+    assert metric(slow, "failed_total") == 0
 
 
 def test_a_client_that_stops_in_mid_body_harms_no_other(server: Server) -> None:

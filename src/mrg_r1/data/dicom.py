@@ -20,7 +20,7 @@ from pydicom.multival import MultiValue
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.pixels.processing import apply_color_lut, apply_modality_lut
 from pydicom.pixels.utils import pixel_array
-from pydicom.uid import UID, ImplicitVRLittleEndian
+from pydicom.uid import UID, ImplicitVRLittleEndian, RLELossless
 
 from mrg_r1.data.windows import Windowed
 from mrg_r1.errors import DataError, MissingExtra, TooLarge, WrongType
@@ -89,6 +89,7 @@ def _pixels(file: BinaryIO, name: str, max_pixels: int) -> tuple[NDArray[Any], D
     dataset = _dataset(file, name, max_pixels)
     if "PixelData" not in dataset:
         raise DataError(f"{name}: a DICOM file without an image; leave it out")
+    _check_length(name, dataset)
     stored = pixel_array(dataset, index=0)
     if str(dataset.PhotometricInterpretation) == "PALETTE COLOR":
         stored = apply_color_lut(stored, dataset)[..., :3]
@@ -120,6 +121,14 @@ def _check_image(name: str, dataset: Dataset, max_pixels: int) -> None:
         raise TooLarge(f"{name}: {columns} x {rows} pixels, over {max_pixels:,}; scale it down")
     if frames > 1:
         raise DataError(f"{name}: {frames} frames; a radiograph has one, save the one you mean")
+
+
+def _check_length(name: str, dataset: Dataset) -> None:
+    """Refuses run lengths that expand far beyond the image: 2 bytes of them become 128."""
+    bits = dataset.Rows * dataset.Columns * dataset.SamplesPerPixel * dataset.BitsAllocated
+    runs = dataset.file_meta.TransferSyntaxUID == RLELossless
+    if runs and len(dataset.PixelData) > bits // 4 + 4096:
+        raise DataError(f"{name}: more data than pixels; save it again")
 
 
 def _check_syntax(name: str, syntax: UID) -> None:

@@ -137,8 +137,14 @@ class UpstreamWriter:
         with self._call("/chat/completions", self._body(ask)) as answer:
             for line in answer:
                 data = line.removeprefix(b"data:").strip()
-                if line.startswith(b"data:") and data != b"[DONE]":
-                    yield json.loads(data)
+                if data == b"[DONE]":
+                    return
+                if line.startswith(b"data:"):
+                    chunk = json.loads(data)
+                    if "error" in chunk:
+                        raise ValueError("failed in mid-answer")
+                    yield chunk
+        raise ValueError("stopped in mid-answer")
 
     def _body(self, ask: Ask) -> dict[str, Any]:
         images = [
