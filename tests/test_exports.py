@@ -225,6 +225,7 @@ def test_dicom_joins_the_study_of_its_images() -> None:
 POOR_HEADERS = {
     "nothing at all": Dataset(),
     "no patient": header(PatientName=None, PatientID=None, PatientSex="", PatientBirthDate=""),
+    "a name of one part": header(PatientName="16d7f894"),
     "no study": header(StudyInstanceUID=None, StudyDate="", StudyTime=""),
 }
 

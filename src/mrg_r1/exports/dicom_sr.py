@@ -6,6 +6,8 @@ C.8.13.2.1.1), partial, preliminary and unverified.
 
 from __future__ import annotations
 
+import logging
+import warnings
 from collections.abc import Sequence
 from datetime import datetime
 from io import BytesIO
@@ -40,6 +42,9 @@ except ModuleNotFoundError as error:
         f"dicom-sr: {error.name} is not installed; type: pip install 'mrg-r1[export-dicom]'"
     ) from None
 
+# Without a handler Python prints what it logs, and that can be a patient's name.
+logging.getLogger("highdicom").addHandler(logging.NullHandler())
+
 _INHERITED = (
     "PatientID",
     "PatientName",
@@ -69,9 +74,12 @@ def to_dicom_sr(document: Document, now: datetime, headers: Sequence[Dataset] = 
         DataError: a header that no report can be made from.
     """
     try:
-        report = _report(document, now, [_evidence(header) for header in headers])
         file = BytesIO()
-        report.save_as(file)
+        with warnings.catch_warnings():
+            # They quote the patient's name, which is not ours to correct and not for a log.
+            warnings.simplefilter("ignore")
+            images = [_evidence(header) for header in headers]
+            _report(document, now, images).save_as(file)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # highdicom's and pydicom's verdicts on values of the header.
         reason = " ".join(str(error).split())
