@@ -27,6 +27,8 @@ from statistics import median
 from typing import Any
 
 PARTS = ("sampling", "reference", "update", "training", "step")
+TEXT_TOKENS = 14
+"""Tokens of the prompt beside those of its image."""
 
 
 def main() -> None:
@@ -122,7 +124,8 @@ def turn(options: argparse.Namespace) -> dict[str, float]:
         count = options.prompts * (1 + options.steps)
         studies = phantom.draw(root / "studies", train=count, val=0, test=0, size=224).studies
         drawn = samples(studies, views="frontal")[0]
-        policy, patches = bench_policy([sample.reference for sample in drawn], tokens)
+        side = max(1, round((tokens - TEXT_TOKENS) ** 0.5))
+        policy = bench_policy([sample.reference for sample in drawn], side)
         policy.save(root / "start")
         policy.model.config._name_or_path = str(root / "start")
         settings = {
@@ -151,7 +154,7 @@ def turn(options: argparse.Namespace) -> dict[str, float]:
         "prompt": prompts[0],
         "work": work(
             policy.model,
-            patches,
+            4 * (prompts[0] - TEXT_TOKENS),
             prompts[0],
             options.completion,
             group,

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from accelerate import Accelerator
+from PIL import Image
 from torch import Tensor
 from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import add_fused_lm_head
@@ -24,11 +25,11 @@ from mrg_r1.policy.tiny import build_tiny
 from mrg_r1.policy.writing import conversation
 from mrg_r1.trainers.sharing import PAYS_FROM, SharingTrainer
 
-PROMPTS = (70, 270, 1040)
+SIDES = (1, 7, 16, 32)
+"""Of the images, in tokens; 23 tokens of text make prompts of 24, 72, 279 and 1,047."""
+
 GROUPS = (2, 4, 8, 16)
 AT_ONCE = 4
-TEXT_TOKENS = 14
-"""Tokens of the prompt beside those of its image."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +44,12 @@ class Line:
     seconds: float
 
 
-def bench_policy(texts: Sequence[str], tokens: int) -> tuple[Any, int]:
-    """A Qwen2.5-VL of 30 million weights, and the patches of its images.
-
-    Its images are squares that bring a prompt to about so many tokens.
-    """
-    side = max(1, round((tokens - TEXT_TOKENS) ** 0.5))
+def bench_policy(texts: Sequence[str], side: int) -> Any:
+    """A Qwen2.5-VL of 30 million weights, whose images are squares of so many tokens a side."""
     numbers = TinyConfig(
         vision_depth=6, vision_width=256, text_layers=8, text_width=512, heads=8, pixels=28 * side
     )
-    return build_tiny(texts, numbers, seed=0), (2 * side) ** 2
+    return build_tiny(texts, numbers, seed=0)
 
 
 def print_table(completion: int, rounds: int, threads: int) -> None:
@@ -60,8 +57,8 @@ def print_table(completion: int, rounds: int, threads: int) -> None:
     torch.set_num_threads(threads)
     print(f"{'prompt':>7} {'G':>3} {'tokens':>7} {'limit':>7} {'training':>9}")
     lines: list[Line] = []
-    for prompt in PROMPTS:
-        for line in measured(prompt, completion, rounds):
+    for side in SIDES:
+        for line in measured(side, completion, rounds):
             lines.append(line)
             print(
                 f"{line.prompt:>7} {line.group:>3} {line.tokens:>6.2f}x {line.limit:>6.2f}x "
@@ -73,11 +70,12 @@ def print_table(completion: int, rounds: int, threads: int) -> None:
     print(f"sharing pays {found}; the rule of srl.share_prompts='auto' is {PAYS_FROM}x")
 
 
-def measured(tokens: int, completion: int, rounds: int) -> Iterator[Line]:
+def measured(side: int, completion: int, rounds: int) -> Iterator[Line]:
     """The lines of one prompt."""
-    policy, patches = bench_policy(["Report."], tokens)
+    policy = bench_policy(["Report."], side)
     add_fused_lm_head(policy.model, outputs=("log_probs", "entropy"))
-    one = batch(policy, 1, completion)
+    one = batch(policy, side, completion)
+    patches = len(one["pixel_values"])
     prompt = one["input_ids"].shape[1] - completion
     plain: dict[int, float] = {}
     for group in GROUPS:
@@ -99,17 +97,15 @@ def measured(tokens: int, completion: int, rounds: int) -> Iterator[Line]:
         )
 
 
-def batch(policy: Any, rows: int, completion: int) -> dict[str, Any]:
-    """A batch as TRL hands it over: one drawn image, one prompt, random completions."""
-    from PIL import Image
-
+def batch(policy: Any, side: int, completion: int) -> dict[str, Any]:
+    """A sample as TRL hands it over: an image of noise, its prompt, and a random completion."""
     processor = policy.processor
-    image = Image.effect_noise((256, 256), 60).convert("RGB")
+    image = Image.effect_noise((28 * side, 28 * side), 60).convert("RGB")
     text = processor.apply_chat_template(
         conversation("Report.", 1), add_generation_prompt=True, tokenize=False
     )
     inputs = processor(images=[[image]], text=[text], return_tensors="pt")
-    written = torch.randint(7, 200, (rows, completion))
+    written = torch.randint(7, 200, (1, completion))
     ids = torch.cat([inputs["input_ids"], written], dim=1)
     types = torch.nn.functional.pad(inputs["mm_token_type_ids"], (0, completion))
     return {

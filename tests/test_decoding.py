@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 import torch
 
-from families import CONFIGS, batch_of, model_of
 from mrg_r1.policy.decoding import only_unfinished
 from mrg_r1.trainers.prompting import prompts_once
+from tiny_batches import CONFIGS, batch_of, model_of
 
 ENDS = list(range(5, 15))
 """A quarter of the vocabulary: of six completions some end at once and some late."""
@@ -57,6 +57,15 @@ def test_a_prompt_that_ends_with_an_end_token_goes_on() -> None:
     expected = model.generate(**inputs)
     with only_unfinished(model, ENDS):
         assert model.generate(**inputs).tolist() == expected.tolist()
+
+
+def test_a_cache_of_another_kind_is_left_alone() -> None:
+    model, inputs, _ = generation("llama", sample=False)
+    rows: list[int] = []
+    model.lm_head.register_forward_pre_hook(lambda _, inputs: rows.append(len(inputs[0])))
+    with only_unfinished(model, ENDS):
+        model.generate(**inputs, cache_implementation="static", disable_compile=True)
+    assert set(rows) == {6}
 
 
 def test_the_model_is_as_it_was_afterwards() -> None:

@@ -16,7 +16,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from trl.trainer.utils import use_adapter
 
 import tiny_runs
-from families import CONFIGS, batch_of, model_of
+from mrg_r1.config import Recipe
 from mrg_r1.errors import ConfigError
 from mrg_r1.policy.quiet import quiet
 from mrg_r1.policy.settings import LoraSettings
@@ -25,6 +25,7 @@ from mrg_r1.trainers import sharing
 from mrg_r1.trainers.packing import IGNORED, pack
 from mrg_r1.trainers.prompting import prompts_once
 from mrg_r1.trainers.sharing import Samples, SharingTrainer, trainer_for, why_not
+from tiny_batches import CONFIGS, batch_of, model_of
 from tiny_runs import tiny_recipe
 
 
@@ -129,7 +130,7 @@ def test_what_does_not_pay_is_left_to_trl(capsys: pytest.CaptureFixture[str]) ->
     for _ in range(2):
         trainer._get_per_token_logps_and_entropies(model, **batch)
     told = capsys.readouterr().err
-    assert told.count("9% fewer tokens would not pay; srl.share_prompts=true shares") == 1
+    assert told.count("would spare 9% of the tokens, which does not pay") == 1
     trainer.pays_from = 1.0
     trainer._get_per_token_logps_and_entropies(model, **batch)
     assert tokens == [2 * 23, 2 * 23, 42]
@@ -250,7 +251,16 @@ STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "reused": ({"num_iterations": 2}, {}),
     "LoRA": ({"learning_rate": 1e-2}, {"lora": LoraSettings(rank=2, alpha=4, dropout=0.0)}),
     "of eight": ({"num_generations": 8}, {}),
+    "truncated completions masked": ({"mask_truncated_completions": True}, {}),
 }
+
+
+def metrics_of(recipe: Recipe, options: dict[str, Any], root: Path) -> list[dict[str, float]]:
+    """What SRL records, step by step."""
+    srl = {**recipe.srl, "beta": 0.1, **options}
+    tiny_runs.train(replace(recipe, srl=srl), root)
+    lines = read_jsonl(root / "metrics.jsonl", StepMetrics)
+    return [line.values for line in lines if line.stage == "srl"]
 
 
 @pytest.mark.slow
@@ -258,20 +268,29 @@ STEPS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 def test_training_is_step_by_step_that_of_trl(tmp_path: Path, case: str) -> None:
     options, policy = STEPS[case]
     recipe = tiny_recipe(**policy)
-    metrics = {}
-    for share in (True, False):
-        srl = {**recipe.srl, **options, "share_prompts": share, "beta": 0.1, "max_steps": 6}
-        root = tmp_path / str(share)
-        tiny_runs.train(replace(recipe, srl=srl), root)
-        metrics[share] = [
-            line.values
-            for line in read_jsonl(root / "metrics.jsonl", StepMetrics)
-            if line.stage == "srl"
-        ]
-    assert len(metrics[True]) == 6
-    assert any(line["grad_norm"] > 0 for line in metrics[True])
+    options = {**options, "max_steps": 6}
+    shared, plain = (
+        metrics_of(recipe, {**options, "share_prompts": share}, tmp_path / str(share))
+        for share in (True, False)
+    )
+    assert len(shared) == 6
+    assert any(line["grad_norm"] > 0 for line in shared)
     # Which samples are a part of an accumulated batch differs, and TRL takes the mean over a part's
     # tokens for what it tells of the KL and for the bonus on entropy that these gradients are of.
     accumulated = "gradient_accumulation_steps" in options
-    for ours, theirs in zip(metrics[True], metrics[False], strict=True):
+    for ours, theirs in zip(shared, plain, strict=True):
         assert ours == pytest.approx(theirs, rel=0.03 if accumulated else 2e-3, abs=2e-5)
+
+
+@pytest.mark.slow
+def test_fifty_steps_are_those_of_trl(tmp_path: Path) -> None:
+    recipe = tiny_recipe()
+    options = {"max_steps": 50, "save_steps": 50}
+    shared, plain = (
+        metrics_of(recipe, {**options, "share_prompts": share}, tmp_path / str(share))
+        for share in (True, False)
+    )
+    assert len(shared) == 50
+    assert shared[-1]["kl"] > 1e-3  # it has moved
+    for ours, theirs in zip(shared, plain, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5)

@@ -14,7 +14,6 @@ import torch
 from peft import LoraConfig, get_peft_model
 
 import tiny_runs
-from families import batch_of, model_of
 from mrg_r1.errors import ConfigError
 from mrg_r1.policy.load import base_of_adapter
 from mrg_r1.policy.quiet import quiet
@@ -24,6 +23,7 @@ from mrg_r1.records import StepMetrics, read_jsonl
 from mrg_r1.trainers.options import check_options
 from mrg_r1.trainers.savings import Savings, savings
 from mrg_r1.trainers.towers import remember_towers
+from tiny_batches import batch_of, model_of
 from tiny_runs import tiny_recipe
 
 FAMILIES = ["qwen2-vl", "qwen2.5-vl", "qwen3-vl"]

@@ -175,16 +175,15 @@ def _key(tower: bytes, pixels: Tensor, grid: Tensor) -> str:
     return digest.hexdigest()[:40]
 
 
-def _bytes(values: Tensor) -> memoryview:
-    plain = values.detach().cpu().contiguous().flatten()
-    return memoryview(plain.view(torch.uint8).numpy())
+def _bytes(values: Tensor) -> Any:
+    return values.detach().cpu().contiguous().flatten().view(torch.uint8).numpy()
 
 
 def _named(output: Any) -> Iterator[tuple[str, Tensor]]:
     """The features of the only image that a tower was given, as tensors of their own."""
     yield _TOKENS, output.pooler_output[0].clone()
-    for depth, (tokens,) in enumerate(getattr(output, "deepstack_features", None) or ()):
-        yield f"{_DEEPER}.{depth}", tokens.clone()
+    for depth, images in enumerate(getattr(output, "deepstack_features", None) or []):
+        yield f"{_DEEPER}.{depth}", images[0].clone()
 
 
 def _joined(images: list[Features]) -> BaseModelOutputWithDeepstackFeatures:

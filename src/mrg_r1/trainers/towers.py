@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from transformers import Trainer
-from transformers.integrations import is_deepspeed_zero3_enabled
+from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from mrg_r1.policy.load import base_of_adapter
 from mrg_r1.policy.tower_cache import FAMILIES, InMemory, OnDisk, Store, remember_images
