@@ -77,7 +77,7 @@ def rle_bomb() -> bytes:
 
 @functools.cache
 def deflated_bomb() -> bytes:
-    """A few hundred kilobytes that become a third of a gigabyte."""
+    """A few hundred kilobytes that become most of a gigabyte."""
     data = pydicom.dcmread(io.BytesIO(dicom()))
     data.file_meta.TransferSyntaxUID = DeflatedExplicitVRLittleEndian
     buffer = io.BytesIO()
@@ -86,9 +86,10 @@ def deflated_bomb() -> bytes:
     meta = content[
         : 132 + 12 + pydicom.dcmread(io.BytesIO(content)).file_meta.FileMetaInformationGroupLength
     ]
-    deflate = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    deflate = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
     element = struct.pack("<HH2sHI", 0x0009, 0x1001, b"OB", 0, 0xFFFFFFF0)
-    return meta + deflate.compress(element + bytes(340_000_000)) + deflate.flush()
+    pieces = [deflate.compress(piece) for piece in [element, *[bytes(1 << 20)] * 800]]
+    return meta + b"".join(pieces) + deflate.flush()
 
 
 def without(*names: str) -> bytes:

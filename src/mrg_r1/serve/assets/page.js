@@ -223,9 +223,10 @@
   const claim = (finding, said) => {
     const share = answer.agreement[finding]?.[said];
     const found = answer.evidence.some((e) => e.finding === finding);
-    const button = element("button", { type: "button", class: `chip said-${said}`, "aria-pressed": "false" },
-      element("i", { "aria-hidden": "true" }, marks[said]), finding,
-      element("span", { class: "aside" }, `, ${said}`));
+    const sure = share === undefined ? "" : `, ${Math.round(100 * share)} % of the drafts`;
+    const kind = { type: "button", class: `chip said-${said}`, "aria-pressed": "false" };
+    const button = element("button", { ...kind, "aria-label": `${finding}, ${said}${sure}` },
+      element("i", { "aria-hidden": "true" }, marks[said]), finding);
     if (share !== undefined) {
       const words = `${Math.round(100 * share)} %`;
       button.append(element("span", { class: "share", title: "share of the drafts that say so" }, words));
