@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from mrg_r1.rewards.alarms import LIMITS, TRENDS, WINDOW, warnings_of
+from mrg_r1.rewards.alarms import LIMITS, TRENDS, WINDOW, Limit, warnings_of
 from mrg_r1.rewards.health import MEASURES
 
 HONEST: dict[str, float] = {
@@ -34,6 +34,11 @@ HONEST: dict[str, float] = {
 
 # What is wrong with one figure or two, the kind of the warning, and the sentence.
 SPEAKS: dict[str, tuple[dict[str, float], str, str]] = {
+    "no reports to compare": (
+        {"health/no_variance": 0.9, "health/no_report": 0.94, "health/unpaid/mccs": 0.9},
+        "no_variance",
+        "90 % of groups have no variance: hardly a completion has a report part yet",
+    ),
     "margin": (
         {"health/no_variance": 0.87, "health/unpaid/mccs": 0.8},
         "no_variance",
@@ -93,8 +98,16 @@ def test_an_honest_training_is_not_warned_of() -> None:
 def test_each_warning_speaks(case: str) -> None:
     change, kind, sentence = SPEAKS[case]
     found = warnings_of(steps(change))
-    assert list(found) == [kind]
+    assert list(found.keys() - {"no_report"} if kind == "no_variance" else found) == [kind]
     assert found[kind].startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    "limit", [limit for limit in LIMITS if limit.of_reports], ids=lambda limit: limit.kind
+)
+def test_a_few_reports_are_not_judged(limit: Limit) -> None:
+    change = next(change for change, kind, _ in SPEAKS.values() if kind == limit.kind)
+    assert list(warnings_of(steps({**change, "health/no_report": 0.94}))) == ["no_report"]
 
 
 def test_every_limit_is_tried() -> None:

@@ -33,6 +33,8 @@ class Limit:
         below: whether the figure must not fall below.
         also: another figure that must be above a number too, for the sentence to be true.
         share: whether figures are printed in percent.
+        of_reports: whether the figure is of completions with a report, and so is not judged where
+            most have none.
     """
 
     kind: str
@@ -44,11 +46,14 @@ class Limit:
     below: bool = False
     also: tuple[str, float] | None = None
     share: bool = True
+    of_reports: bool = False
 
     def sentence(self, now: Figures, slack: float) -> str | None:
         """What is wrong with these figures; None if nothing is, or they are not there."""
         value, beside = now.get(self.figure), now.get(self.beside, 0.0)
         if value is None or (self.beside and self.beside not in now):
+            return None
+        if self.of_reports and now.get("health/no_report", 0.0) > 0.5:
             return None
         limit = self.plus + self.times * beside
         passed = value < limit / slack if self.below else value > limit * slack
@@ -61,6 +66,14 @@ class Limit:
 
 
 LIMITS = (
+    Limit(
+        "no_variance",
+        "health/no_variance",
+        "{value} of groups have no variance: hardly a completion has a report part yet; train the "
+        "supervised start longer",
+        plus=0.5,
+        also=("health/no_report", 0.5),
+    ),
     Limit(
         "no_variance",
         "health/no_variance",
@@ -110,6 +123,7 @@ LIMITS = (
         "only {value} of reports are distinct: one text for many images; raise srl.beta",
         plus=0.2,
         below=True,
+        of_reports=True,
     ),
     Limit(
         "too_few",
@@ -120,6 +134,7 @@ LIMITS = (
         beside="health/positive_reference",
         below=True,
         share=False,
+        of_reports=True,
     ),
     Limit(
         "too_many",
@@ -129,6 +144,7 @@ LIMITS = (
         times=2.0,
         beside="health/positive_reference",
         share=False,
+        of_reports=True,
     ),
     Limit(
         "hedged",
@@ -137,6 +153,7 @@ LIMITS = (
         "much as an assertion; lower reward.uncertain",
         plus=0.2,
         beside="health/hedged_reference",
+        of_reports=True,
     ),
     Limit(
         "normal",
@@ -144,18 +161,21 @@ LIMITS = (
         "{value} of reports find nothing, {beside} of the references: the normal report pays",
         plus=0.3,
         beside="health/no_finding_reference",
+        of_reports=True,
     ),
     Limit(
         "repeated",
         "health/repeated",
         "{value} of reports say a sentence again; set reward.repetition_penalty",
         plus=0.15,
+        of_reports=True,
     ),
     Limit(
         "contradicted",
         "health/contradicted",
         "{value} of reports affirm and deny the same finding; set reward.contradiction_penalty",
         plus=0.15,
+        of_reports=True,
     ),
     Limit(
         "long",
@@ -164,6 +184,7 @@ LIMITS = (
         times=2.0,
         beside="health/words_reference",
         share=False,
+        of_reports=True,
     ),
     Limit(
         "short",
@@ -173,6 +194,7 @@ LIMITS = (
         beside="health/words_reference",
         below=True,
         share=False,
+        of_reports=True,
     ),
 )
 
