@@ -283,6 +283,7 @@ def test_confusion_counts_every_pair_once() -> None:
         Agreement.ADDED: 1,
         Agreement.SILENT: 1,
     }
+    assert table.errors == 10
     (normal,) = found[Finding.NO_FINDING]
     assert [[cell.n for cell in row] for row in normal.rows] == [[0, 0], [0, 16]]
 

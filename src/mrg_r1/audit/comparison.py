@@ -50,7 +50,7 @@ def _differences(run: Run, variant: Variant) -> list[str]:
 
 
 def _difference(name: str, found: Difference) -> str:
-    sure = found.low > 0 or found.high < 0
+    sure = found.p < 0.05 and (found.low > 0 or found.high < 0)
     verb = "differs from" if sure else "is not told apart from"
     return (
         f"{name} {verb} {found.baseline}: {signed(found.value)} "

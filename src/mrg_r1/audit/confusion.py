@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from mrg_r1.audit.agreement import Agreement, agreement
+from mrg_r1.audit.agreement import ERRORS, Agreement, agreement
 from mrg_r1.audit.load import REFERENCE, Read
 from mrg_r1.findings import FINDINGS, Finding, Labels, Status
 
@@ -37,6 +37,11 @@ class Confusion:
     def count(self, kind: Agreement) -> int:
         """The reports of this kind."""
         return sum(cell.n for row in self.rows for cell in row if cell.kind is kind)
+
+    @property
+    def errors(self) -> int:
+        """The reports that are wrong of it, hedges on one side included."""
+        return sum(map(self.count, (*ERRORS, Agreement.MISMATCH)))
 
 
 def confusions(
