@@ -22,7 +22,7 @@ from mrg_r1.policy.tower_cache import Features, InMemory, OnDisk, remember_image
 from mrg_r1.records import StepMetrics, read_jsonl
 from mrg_r1.trainers.options import check_options
 from mrg_r1.trainers.savings import Savings, savings
-from mrg_r1.trainers.towers import remember_towers
+from mrg_r1.trainers.towers import remember_tower
 from tiny_batches import batch_of, model_of
 from tiny_runs import tiny_recipe
 
@@ -163,7 +163,7 @@ def test_a_damaged_file_is_written_again(tmp_path: Path) -> None:
 
 def fill(folder: Path) -> None:
     store = OnDisk(folder, 1e6, 2, never)
-    for number in range(50):
+    for number in range(20):
         store.put(f"{number:02}", features(number))
         for earlier in range(number + 1):
             found = OnDisk(folder, 1e6, 2, never).get(f"{earlier:02}")
@@ -177,18 +177,13 @@ def test_processes_share_a_folder(tmp_path: Path) -> None:
     for process in both:
         process.start()
     for process in both:
-        process.join(timeout=60)
+        process.join(timeout=240)
     assert [process.exitcode for process in both] == [0, 0]
-    assert len([*tmp_path.glob("*/*")]) == 50  # and nothing temporary
+    assert len([*tmp_path.glob("*/*")]) == 20  # and nothing temporary
 
 
-def trainer_of(model: Any, reference: Any = None, **arguments: Any) -> Any:
-    return SimpleNamespace(
-        model=model,
-        ref_model=reference,
-        is_fsdp_enabled=arguments.pop("fsdp", False),
-        args=SimpleNamespace(**{"sync_ref_model": False, "n_gpu": 0, **arguments}),
-    )
+def trainer_of(model: Any, fsdp: bool = False) -> Any:
+    return SimpleNamespace(model=model, is_fsdp_enabled=fsdp, args=SimpleNamespace(n_gpu=0))
 
 
 def adapted(where: str) -> Any:
@@ -210,29 +205,21 @@ CASES: dict[str, tuple[Callable[[], Any], dict[str, Any], bool]] = {
 def test_only_a_frozen_tower_is_remembered(case: str) -> None:
     make, arguments, expected = CASES[case]
     trainer = trainer_of(make(), **arguments)
-    remember_towers(trainer, Savings(), "srl")
+    remember_tower(trainer, Savings(), "srl")
     holder = base_of_adapter(trainer.model).model
     assert ("get_image_features" in vars(holder)) == expected
 
 
-@pytest.mark.parametrize("follows", [False, True])
-def test_a_reference_is_frozen_unless_it_follows(follows: bool) -> None:
-    trainer = trainer_of(model_of("qwen2.5-vl"), model_of("qwen2.5-vl"), sync_ref_model=follows)
-    remember_towers(trainer, Savings(), "srl")
-    assert "get_image_features" not in vars(trainer.model.model)
-    assert ("get_image_features" in vars(trainer.ref_model.model)) != follows
-
-
 def test_nothing_is_remembered_where_the_recipe_says_off() -> None:
     trainer = trainer_of(adapted("language_model"))
-    remember_towers(trainer, Savings(tower_cache="off"), "srl")
+    remember_tower(trainer, Savings(tower_cache="off"), "srl")
     assert "get_image_features" not in vars(base_of_adapter(trainer.model).model)
 
 
 def test_a_full_folder_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     trainer = trainer_of(adapted("language_model"))
     kept = Savings(tower_cache="disk", tower_cache_gb=1e-9, tower_cache_folder=str(tmp_path))
-    remember_towers(trainer, kept, "sft")
+    remember_tower(trainer, kept, "sft")
     base_of_adapter(trainer.model)(**inputs_of("qwen2.5-vl", [0, 1]))
     assert capsys.readouterr().err.count("raise sft.tower_cache_gb, or empty the folder") == 1
 

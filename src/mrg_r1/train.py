@@ -52,7 +52,7 @@ from mrg_r1.trainers.savings import savings
 from mrg_r1.trainers.sharing import trainer_for
 from mrg_r1.trainers.splits import load_samples, read_studies, split_samples
 from mrg_r1.trainers.stage import finished_checkpoint, run_stage
-from mrg_r1.trainers.towers import remember_towers
+from mrg_r1.trainers.towers import remember_tower
 from mrg_r1.trainers.warmup import warm_up
 from mrg_r1.trainers.watching import HealthWatch
 
@@ -205,7 +205,7 @@ def imitate(
             peft_config=_new_adapter(recipe.policy, loaded),
             callbacks=[RunRecorder("sft", run.metrics), Reporter(report, {"loss": "loss"})],
         )
-        remember_towers(trainer, savings("sft", recipe.sft or {}), "sft")
+        remember_tower(trainer, savings("sft", recipe.sft or {}), "sft")
         return run_stage(trainer, "sft", run.checkpoints("sft"), run.forget_after)
 
 
@@ -245,7 +245,7 @@ def explore(
             peft_config=_new_adapter(recipe.policy, loaded),
             callbacks=[RunRecorder("srl", run.metrics), Reporter(report, _SHOWN)],
         )
-        remember_towers(trainer, saved, "srl")
+        remember_tower(trainer, saved, "srl")
         return run_stage(trainer, "srl", run.checkpoints("srl"), run.forget_after)
 
 

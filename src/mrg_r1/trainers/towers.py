@@ -14,41 +14,22 @@ from mrg_r1.trainers.progress import say
 from mrg_r1.trainers.savings import Savings
 
 
-def remember_towers(trainer: Trainer, savings: Savings, section: str) -> None:
-    """Lets a trainer's models keep the features of images, as far as their towers are frozen.
+def remember_tower(trainer: Trainer, savings: Savings, section: str) -> None:
+    """Lets a trainer's policy keep the features of images, if its tower is frozen.
+
+    The reference of full finetuning encodes as ever: it asks for an image once an epoch, which is
+    too seldom to pay for encoding images one by one.
 
     Args:
         trainer: with its adapter in place, and not yet training.
         savings: where features are kept, and how many.
         section: of the recipe, which messages name.
     """
-    models = [base_of_adapter(model) for model in _frozen(trainer)]
-    if savings.tower_cache == "off" or not models or _apart(trainer):
+    model: Any = base_of_adapter(trainer.model)
+    if savings.tower_cache == "off" or model.config.model_type not in FAMILIES or _apart(trainer):
         return
-    store = _store(savings, section)
-    for model in models:
-        remember_images(model, store)
-
-
-def _frozen(trainer: Any) -> list[Any]:
-    """The models whose towers no step changes: the reference's never does, unless it follows."""
-    model, reference = trainer.model, getattr(trainer, "ref_model", None)
-    models = [model] if _has_tower(model) and not _learns(_tower(model)) else []
-    if reference is not None and _has_tower(reference) and not trainer.args.sync_ref_model:
-        models.append(reference)
-    return models
-
-
-def _has_tower(model: Any) -> bool:
-    return base_of_adapter(model).config.model_type in FAMILIES
-
-
-def _tower(model: Any) -> Any:
-    return base_of_adapter(model).model.visual
-
-
-def _learns(tower: Any) -> bool:
-    return any(weight.requires_grad for weight in tower.parameters())
+    if not any(weight.requires_grad for weight in model.model.visual.parameters()):
+        remember_images(model, _store(savings, section))
 
 
 def _apart(trainer: Trainer) -> bool:
