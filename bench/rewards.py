@@ -1,4 +1,4 @@
-"""What the reward costs: its share of a GRPO step, and the throughput of the reward server.
+"""What the reward and its watching cost in a GRPO step, and how fast the reward server is.
 
     python bench/rewards.py [--steps 3] [--calls 1000]
 
@@ -32,8 +32,13 @@ from typing import Any
 from mrg_r1.completion import render
 from mrg_r1.config import load_recipe
 from mrg_r1.data import phantom
-from mrg_r1.labelers.rules import RulesLabeler
-from mrg_r1.recipe_rewards import training_references
+from mrg_r1.recipe_rewards import (
+    make_readers,
+    make_rewards,
+    the_labeler,
+    training_references,
+)
+from mrg_r1.rewards.health import health, observe, sampled
 from mrg_r1.rewards.total import TotalReward
 
 BATCH = 64
@@ -49,26 +54,37 @@ def main() -> None:
     args = parser.parse_args()
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     references = training_references(load_recipe("quickstart", [f"data.train={20 * BATCH}"]))
-    reward = reward_seconds(references)
+    reward, watching = reward_seconds(references)
     print(f"reward: {1000 * reward:.2f} ms a batch of {BATCH}, {BATCH / reward:,.0f} completions/s")
+    print(f"watching it: {1000 * watching:.2f} ms")
     for name, seconds in server_seconds(references, args.calls):
         print(f"server, {name}: {seconds:.2f} s, {args.calls / seconds:,.0f} calls/s")
     step = step_seconds(args.steps)
-    print(f"GRPO step: {step:.2f} s; the reward is {100 * reward / step:.2f} % of it")
+    print(f"GRPO step: {step:.2f} s; the reward is {100 * reward / step:.2f} % of it,", end=" ")
+    print(f"watching it {100 * watching / step:.2f} %")
 
 
-def reward_seconds(references: list[str]) -> float:
-    """Median CPU seconds of a batch whose reports and references are all new to the labeler."""
-    times: list[float] = []
+def reward_seconds(references: list[str]) -> tuple[float, float]:
+    """Median CPU seconds of a batch whose texts are all new, and of computing its health."""
+    times: list[tuple[float, float]] = []
+    recipe = load_recipe("quickstart")
     for start in range(0, len(references), BATCH):
         batch = references[start : start + BATCH]
         # Another study's report: nothing that a cache would know.
         completions = [render("a", f"{text} Compared {start}.") for text in batch[1:] + batch[:1]]
-        total = TotalReward.paper(RulesLabeler())
+        labeler = the_labeler(recipe.labeler)
+        readers = make_readers(recipe, labeler)
+        rewards = make_rewards(recipe.reward, labeler, references)
         began = time.process_time()
-        total(completions, batch)
-        times.append(time.process_time() - began)
-    return statistics.median(times)
+        values = [reward(completions, reference=batch) for reward, _ in rewards]
+        rewarded = time.process_time()
+        weights = [weight for _, weight in rewards]
+        chosen = sampled(BATCH, recipe.health.sample)
+        facts = observe(completions, batch, values, weights, readers, chosen)
+        health(facts, [reward.__name__ for reward, _ in rewards], 4, "ce_f1")
+        times.append((rewarded - began, time.process_time() - rewarded))
+    first, second = zip(*times, strict=True)
+    return statistics.median(first), statistics.median(second)
 
 
 def step_seconds(steps: int) -> float:

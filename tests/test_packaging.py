@@ -37,6 +37,7 @@ DOCUMENTS = (
     "docs/sharing.md",
     "docs/systems.md",
     "docs/trainers.md",
+    "docs/training-options.md",
 )
 HEAVY = ("torch", "transformers", "trl", "datasets", "peft", "numpy", "pandas", "PIL", "pydicom")
 
