@@ -198,8 +198,10 @@ def test_what_cannot_be_reported_is_refused_before_the_policy_is_loaded(
     missing = Sample("x", "x", (tmp_path / "x.png",), "")
     with pytest.raises(DataError, match="no images; name some"):
         generate(nowhere, [], out, SHORT)
-    with pytest.raises(DataError, match=r"x.png: no such image.*and no other"):
+    with pytest.raises(DataError, match=r"x.png: no such image$"):
         generate(nowhere, [missing], out, SHORT)
+    with pytest.raises(DataError, match=r"x.png: no such image \(none of 2 can be read\)$"):
+        generate(nowhere, [missing, replace(missing, id="y")], out, SHORT)
     with pytest.raises(DataError, match=f"{nowhere}: no policy here"):
         generate(nowhere, drawn, out, SHORT)
     assert not list(tmp_path.iterdir())

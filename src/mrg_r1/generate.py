@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from mrg_r1.data.images import check_images
+from mrg_r1.data.images import check_image
 from mrg_r1.data.study import Sample
 from mrg_r1.document import Document, compose
 from mrg_r1.errors import ConfigError, DataError, MrgError
@@ -84,7 +84,8 @@ def generate(
 
     readable = [sample for sample in samples if _readable(sample, leave_out)]
     if not readable:
-        raise DataError(f"{bad[0]} (and no other image can be read)")
+        among = f" (none of {len(bad):,} can be read)" if len(bad) > 1 else ""
+        raise DataError(f"{bad[0]}{among}")
     policy_folder(policy)
     writer = _Writer(
         identity(policy), decoding.describe(drafts), decoding, drafts, labeler or RulesLabeler()
@@ -138,7 +139,8 @@ class _Writer:
 def _readable(sample: Sample, leave_out: LeaveOut) -> bool:
     """Whether headers and ends of the sample's images are whole; the rest shows in decoding."""
     try:
-        check_images([sample])
+        for path in sample.images:
+            check_image(path)
     except MrgError as error:
         leave_out(str(error))
         return False

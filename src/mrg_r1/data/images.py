@@ -89,7 +89,7 @@ def check_images(samples: Iterable[Sample]) -> None:
     errors: list[MrgError] = []
     for path in paths:
         try:
-            _check_image(path)
+            check_image(path)
         except MrgError as error:
             errors.append(error)
     if errors:
@@ -105,7 +105,12 @@ def image_kind(path: Path) -> str:
         return ""
 
 
-def _check_image(path: Path) -> None:
+def check_image(path: Path) -> None:
+    """Makes sure of one image, as `check_images` does of many.
+
+    Raises:
+        DataError, MissingExtra: it cannot be read.
+    """
     with _opened(path) as file:
         kind = _kind(file, str(path))
         with _errors_naming(str(path)):
