@@ -52,6 +52,29 @@ def test_a_completion_without_tags_has_no_report(tmp_path: Path) -> None:
     assert (found.completion, found.report) == ("Clear.", "")
 
 
+UNTAGGED = [
+    ("Clear.", "Clear."),
+    (" Clear.\n", "Clear."),
+    ("", ""),
+    (COMPLETION, "Clear."),
+    ("<think>seen</think> Clear.", ""),  # half of the form is not the other half
+    ("Clear.</report>", ""),
+    ("<report></report>", ""),
+]
+
+
+@pytest.mark.parametrize(("completion", "report"), UNTAGGED)
+def test_a_completion_without_tags_is_a_report_where_that_is_wished(
+    tmp_path: Path, completion: str, report: str
+) -> None:
+    row = {"id": "7", "completion": completion, "report": "", "reference": "Ill."}
+    path = lines(tmp_path / "a.jsonl", row)
+    for column in (None, "completion"):
+        (found,) = read_predictions(path, prediction_column=column, untagged=True)
+        assert found.completion == completion
+        assert found.report == (report if column or completion != COMPLETION else "")
+
+
 def test_patients_and_images_come_along(tmp_path: Path) -> None:
     row = {"id": "1", "report": "A.", "reference": "B.", "subject_id": 7, "image": "a.png;b.png"}
     (found,) = read_predictions(lines(tmp_path / "a.jsonl", row))

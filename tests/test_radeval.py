@@ -24,6 +24,10 @@ REVISION = "0123456789abcdef0123456789abcdef01234567"
 RADEVAL = """
 import os
 
+import nltk
+
+if os.environ.get("HF_HUB_OFFLINE") == "1":
+    nltk.download("punkt_tab")
 print("Using device: cpu")
 
 
@@ -50,12 +54,16 @@ class RadEval:
             return {f"radgraph_{level}": scores for level in self.levels}
         if self.metric == "ratescore":
             scores = [s for s, hyp in zip(scores, hyps) if len(hyp) > 2]
-            sum(scores) / len(scores)
+            scores[0]
         if self.metric == "green":
             scores = [None if hyp == "none" else score for score, hyp in zip(scores, hyps)]
         if os.environ.get("HF_HUB_OFFLINE") != "1":
             scores = [2.0] * len(scores)
         return {self.metric: scores}
+"""
+NLTK = """
+def download(name):
+    raise OSError("no network")
 """
 APPDIRS = """
 import os
@@ -75,6 +83,7 @@ def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     levels = 'LEVELS = ("simple", "partial", "complete")\n'
     (site / "radeval" / "metrics" / "__init__.py").write_text(levels)
     (site / "appdirs.py").write_text(APPDIRS)
+    (site / "nltk.py").write_text(NLTK)
     (site / "radeval-2.2.1.dist-info").mkdir()
     (site / "radeval-2.2.1.dist-info" / "METADATA").write_text("Name: radeval\nVersion: 2.2.1\n")
     monkeypatch.syspath_prepend(site)
@@ -129,9 +138,9 @@ def test_every_metric_scores_every_pair(installed: Path) -> None:
 
 
 def test_a_text_that_ratescore_leaves_out_does_not_move_the_others(installed: Path) -> None:
-    pairs = [("a b c", "a b c"), ("x", "a b c"), ("a b c d", "a b")]
+    pairs = [("a b c", "a b c"), ("x", "a b c"), ("a. b", "a b c"), ("a b c d", "a b")]
     found = metrics(installed, "ratescore").read(pairs).values["ratescore"]
-    assert [found[pair] for pair in pairs] == [1.0, 0.5, 0.5]
+    assert [found[pair] for pair in pairs] == [1.0, 0.5, 0.5, 0.5]
 
 
 def test_signatures_name_version_and_models(installed: Path) -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Sequence
 from importlib import import_module, metadata
@@ -25,6 +26,7 @@ _MODELS = {
 """What RadEval asks the hub for. RadGraph's weights are an archive, and name their encoder."""
 
 _DIGITS = 7  # of a revision, as git shows it
+_SENTENCE = re.compile(r"[^.!?\n]+[.!?]*")
 
 
 def answer(metric: str, pairs: Sequence[tuple[str, str]], download: bool) -> dict[str, Any]:
@@ -32,6 +34,9 @@ def answer(metric: str, pairs: Sequence[tuple[str, str]], download: bool) -> dic
     lacking = "" if download else missing(metric)
     if lacking or not pairs:
         return {"missing": lacking}
+    if not download:
+        # It asks for word lists as it is imported, which none of these metrics reads.
+        vars(import_module("nltk"))["download"] = _nothing
     radeval = import_module("radeval")
     # RadEval 2.2.1 imports its RadGraph under the name it had before (its issue 27, closed by pull
     # request 24 for the release after it).
@@ -44,17 +49,24 @@ def answer(metric: str, pairs: Sequence[tuple[str, str]], download: bool) -> dic
     return {"values": scorer(refs=references, hyps=reports), "by": by(metric)}
 
 
+def _nothing(*_: object, **__: object) -> bool:
+    return False
+
+
 def _rate(scorer: Any, report: str, reference: str) -> float:
     """RaTEScore of one pair.
 
-    It leaves out a text without a sentence of three letters, and every later pair of the list then
-    takes its neighbour's entities. One at a time costs no more: it works so anyway.
+    It leaves out a text without a sentence of three letters: alone it breaks off, and in a list
+    every later pair takes its neighbour's entities. One at a time costs no more, as it works so.
     """
-    try:
-        (value,) = scorer(refs=[reference], hyps=[report])["ratescore"]
-    except ZeroDivisionError:  # Left out, and nothing is left to average.
+    if not (_says_something(report) and _says_something(reference)):
         return 0.5  # What it gives where a text has no entity.
+    (value,) = scorer(refs=[reference], hyps=[report])["ratescore"]
     return float(value)
+
+
+def _says_something(text: str) -> bool:
+    return any(len(sentence.strip()) > 2 for sentence in _SENTENCE.findall(text))
 
 
 def _clean(text: str) -> str:
