@@ -65,6 +65,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         ("generate",),
         ("evaluate",),
         ("audit",),
+        ("serve",),
         ("serve-reward",),
         ("chexbert",),
         ("recipes",),
@@ -104,6 +105,8 @@ MISTAKES = {
     "no match": (["generate", "p", "x*.png"], "x*.png: no file matches this pattern"),
     "no such form": (["generate", "p", "--export", "pdf"], "'pdf' is not one of 'text', 'json'"),
     "set without recipe": (["generate", "p", "--set", "seed=1"], "needs --data RECIPE"),
+    "nothing to serve": (["serve"], "name a POLICY, or a server with --upstream URL"),
+    "no token": (["serve", "p", "--host", "0.0.0.0"], "add --token, or set MRG_R1_TOKEN"),
     "no such port": (["serve-reward", "--port", "0"], "--port': Input should be greater"),
     "line breaks in the mistake": (["train", "a\nb"], "no recipe or file 'a b'"),
 }

@@ -34,6 +34,7 @@ DOCUMENTS = (
     "docs/labelers.md",
     "docs/measured.md",
     "docs/rewards.md",
+    "docs/serve.md",
     "docs/sharing.md",
     "docs/systems.md",
     "docs/trainers.md",
