@@ -123,6 +123,8 @@ def test_every_step_is_recorded(finished: Finished) -> None:
     for line in metrics[5:]:
         names = {"reward", "rewards/mccs/mean", "rewards/format/mean", "kl", "entropy"}
         assert names | {"completions/mean_length", "mccs/blank_reference"} <= line.values.keys()
+        watched = {"health/no_variance/mccs", "health/no_report", "judge/ce_f1"}
+        assert watched <= line.values.keys()
     assert metrics[5].values["kl"] == 0 < metrics[-1].values["kl"]
     completions = read_jsonl(finished.root / "completions.jsonl", SampledCompletion)
     assert [completion.step for completion in completions] == [i // 8 for i in range(40)]
