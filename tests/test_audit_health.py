@@ -39,7 +39,7 @@ def test_figures_are_means_of_both_ends() -> None:
         "No variance": (".75", ".25", "\u2013"),
         "No variance, mccs": (".75", ".25", "\u2013"),
         "Positive": (".50", ".50", "1.50"),
-        "Ce f1": (".12", ".12", "\u2013"),
+        "Second judge, ce_f1": (".12", ".12", "\u2013"),
     }
     assert all(figure.note for figure in found.figures)
 

@@ -14,8 +14,8 @@ WATCHED = ("health/", "judge/")
 """How the names begin of figures that this section shows, and the curves need not."""
 
 _JUDGES = {
-    "judge/ce_f1": "second judge: mean F1 of the findings affirmed, 0/0 as 0",
-    "judge/mccs": "second judge: mean cosine of eq. 5, 0 below 0",
+    "judge/ce_f1": "mean F1 of the findings affirmed, 0/0 as 0",
+    "judge/mccs": "mean cosine of eq. 5, 0 below 0",
 }
 _ABSENT = "\u2013"
 
@@ -85,8 +85,10 @@ def _figure(name: str, steps: Sequence[StepMetrics]) -> Figure:
 
 def _title(name: str) -> str:
     """'no variance, mccs' of 'health/no_variance/mccs'."""
-    _, *parts = name.split("/")
-    return ", ".join(part.replace("_", " ") for part in parts)
+    room, measure, *component = name.split("/")
+    if room == "judge":
+        return f"second judge, {measure}"
+    return ", ".join([measure.replace("_", " "), *component])
 
 
 def _note(name: str) -> str:
