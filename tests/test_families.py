@@ -10,6 +10,7 @@ import pytest
 import torch
 from PIL import Image
 
+from mrg_r1.errors import DataError
 from mrg_r1.policy.load import Policy, load_policy
 from mrg_r1.policy.lora import lora_config
 from mrg_r1.policy.settings import Decoding, LoraSettings
@@ -107,6 +108,15 @@ def test_a_policy_is_saved_with_what_it_needs(policy: Policy, tmp_path: Path) ->
     policy.save(tmp_path / "again")
     again = load_policy(tmp_path / "again")
     assert complete(again, BATCH, GREEDY) == complete(policy, BATCH, GREEDY)
+
+
+def test_a_chat_model_without_its_template_is_not_asked_in_another_layout(
+    tmp_path: Path,
+) -> None:
+    folder = save("llava", tmp_path / "llava")
+    (folder / "chat_template.jinja").unlink()
+    with pytest.raises(DataError, match=r"no chat template.* put its chat_template\.jinja"):
+        complete(load_policy(folder), BATCH, GREEDY)
 
 
 def test_only_the_language_model_is_adapted(policy: Policy) -> None:

@@ -18,7 +18,7 @@ from transformers.generation.logits_process import (
 from mrg_r1.completion import parse
 from mrg_r1.data.images import read_image
 from mrg_r1.data.study import Sample
-from mrg_r1.errors import MrgError
+from mrg_r1.errors import DataError, MrgError
 from mrg_r1.policy.decoding import only_unfinished
 from mrg_r1.policy.load import Policy, base_of_adapter
 from mrg_r1.policy.settings import Decoding
@@ -140,10 +140,13 @@ def encode(
     """What the model takes of a batch of prompts: tokens (B, prompt), padded left, and pixels.
 
     `instructions` are the policy's own where none are given.
+
+    Raises:
+        DataError: the model's chat template is not there.
     """
     processor = policy.processor
     prompts = [
-        _prompt(processor, instruction, len(pictures))
+        _prompt(policy, instruction, len(pictures))
         for pictures, instruction in zip(
             images, instructions or [policy.instruction] * len(images), strict=True
         )
@@ -162,11 +165,17 @@ def encode(
     return inputs
 
 
-def _prompt(processor: Any, instruction: str, images: int) -> str:
-    """The prompt in the layout of the model's chat; of a model without one, as a prefix."""
+def _prompt(policy: Policy, instruction: str, images: int) -> str:
+    """The prompt in the layout of the model's chat; of PaliGemma, which has none, as a prefix."""
+    processor = policy.processor
     if processor.chat_template or getattr(processor.tokenizer, "chat_template", None):
         messages = conversation(instruction, images)
         return processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    if policy.model.config.model_type != "paligemma":
+        raise DataError(
+            "this model has no chat template, so it cannot be asked as it was trained; "
+            "put its chat_template.jinja into its folder"
+        )
     return processor.image_token * images + instruction
 
 
