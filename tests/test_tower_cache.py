@@ -15,7 +15,7 @@ from peft import LoraConfig, get_peft_model
 
 import tiny_runs
 from mrg_r1.errors import ConfigError
-from mrg_r1.policy.load import base_of_adapter
+from mrg_r1.policy.load import Policy, base_of_adapter, load_policy
 from mrg_r1.policy.quiet import quiet
 from mrg_r1.policy.settings import LoraSettings
 from mrg_r1.policy.tower_cache import Features, InMemory, OnDisk, remember_images, tower_digest
@@ -106,6 +106,14 @@ def test_what_changes_a_key() -> None:
     assert tower_digest(tower) != digest
 
 
+def test_a_copied_policy_has_the_same_tower(policy: Policy, tmp_path: Path) -> None:
+    digests = []
+    for name in ("here", "there"):
+        policy.save(tmp_path / name)
+        digests.append(tower_digest(load_policy(tmp_path / name).model.model.visual))
+    assert digests[0] == digests[1]
+
+
 def test_a_changed_pixel_or_precision_is_another_image() -> None:
     model = frozen("qwen2.5-vl")
     remember_images(model, InMemory(1e9))
@@ -117,9 +125,12 @@ def test_a_changed_pixel_or_precision_is_another_image() -> None:
     with torch.autocast("cpu", torch.bfloat16):
         model(**inputs)
     assert len(patches) == 2
-    inputs["pixel_values"][-1, -1] += 1e-3
+    model.to(torch.bfloat16)
     model(**inputs)
     assert len(patches) == 3
+    inputs["pixel_values"][-1, -1] += 1e-3
+    model(**inputs)
+    assert len(patches) == 4
 
 
 def features(number: int) -> Features:

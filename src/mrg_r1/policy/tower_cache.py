@@ -138,7 +138,7 @@ def remember_images(model: Any, store: Store) -> None:
     tower = tower_digest(holder.visual)
 
     def of_one(pixels: Tensor, grid: Tensor) -> Features:
-        key = _key(tower, pixels, grid)
+        key = _key(tower, holder.visual.dtype, pixels, grid)
         features = store.get(key)
         if features is None:
             with torch.no_grad():
@@ -166,11 +166,12 @@ def tower_digest(tower: Any) -> bytes:
     return digest.digest()
 
 
-def _key(tower: bytes, pixels: Tensor, grid: Tensor) -> str:
+def _key(tower: bytes, dtype: torch.dtype, pixels: Tensor, grid: Tensor) -> str:
+    # A launcher may have cast the weights since their digest was taken.
     device = pixels.device.type
     cast = torch.is_autocast_enabled(device) and torch.get_autocast_dtype(device)
     digest = hashlib.sha256(tower)
-    digest.update(f"{device} {cast} {pixels.dtype} {grid.tolist()}".encode())
+    digest.update(f"{device} {dtype} {cast} {pixels.dtype} {grid.tolist()}".encode())
     digest.update(_bytes(pixels))
     return digest.hexdigest()[:40]
 
