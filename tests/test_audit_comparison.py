@@ -212,6 +212,7 @@ def test_chexbert_scores_say_that_the_marks_are_not_its_evidence(tmp_path: Path)
     evaluation = Evaluation((SystemScores("a", 1, (score,)),))
     keep(tmp_path, {"a": predictions}, evaluation, RulesLabeler())
     page = write_audit(tmp_path).read_text("utf-8")
+    assert "The predictions name no images." in page
     assert "those of chexbert@1, which does not tell what decided" in page
     same = dataclasses.replace(score, signature=SIGNATURE)
     write_json(
