@@ -80,6 +80,7 @@ class UpstreamWriter:
             raise Busy
         self._open += len(asks)
         answer = asyncio.ensure_future(self._written(asks))
+        answer.add_done_callback(lambda _: self._close(len(asks)))
         leave_with(answer, asks)
         return answer
 
@@ -110,11 +111,12 @@ class UpstreamWriter:
         except (HTTPError, *_FAULTS) as error:
             self._failed += 1
             raise _told(error) from None
-        finally:
-            self._open -= len(asks)
         self._sent += len(written)
         self._tokens += sum(row.tokens for row in written)
         return written
+
+    def _close(self, asks: int) -> None:
+        self._open -= asks
 
     def _write(self, ask: Ask) -> Written:
         text, whole, usage = "", False, {}
