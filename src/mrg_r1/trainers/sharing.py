@@ -26,6 +26,7 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 from mrg_r1.errors import ConfigError
 from mrg_r1.policy.decoding import only_unfinished
 from mrg_r1.policy.load import base_of_adapter
+from mrg_r1.policy.tower_cache import FAMILIES
 from mrg_r1.trainers.attention import ATTENTIONS, learn_groups
 from mrg_r1.trainers.packing import Packed, pack
 from mrg_r1.trainers.preparing import images_once
@@ -33,8 +34,9 @@ from mrg_r1.trainers.progress import say
 from mrg_r1.trainers.prompting import images_by_row, of_rows, prompts_once, same_images
 
 _TRL = "1.16."
-_THREE_AXES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 _ONE_AXIS = ("llama", "qwen2", "qwen3")
+"""Text models, whose positions have one axis; `FAMILIES` have three."""
+
 PAYS_FROM = 1.05
 """How many times fewer tokens must pass through the policy for 'auto' to share.
 
@@ -52,8 +54,8 @@ Scores = tuple[Tensor, Tensor | None, Tensor | None]
 def why_not(model: PreTrainedModel) -> str | None:
     """Why a group cannot be one row of this model; None if it can."""
     config = model.config
-    if config.model_type not in (*_THREE_AXES, *_ONE_AXIS):
-        return f"'{config.model_type}' is not among {', '.join((*_THREE_AXES, *_ONE_AXIS))}"
+    if config.model_type not in (*FAMILIES, *_ONE_AXIS):
+        return f"'{config.model_type}' is not among {', '.join((*FAMILIES, *_ONE_AXIS))}"
     text = config.get_text_config()
     if text._attn_implementation not in ATTENTIONS:
         return f"attention '{text._attn_implementation}' knows no groups; use policy.attention=sdpa"
