@@ -15,6 +15,7 @@ from mrg_r1.policy.load import Policy, load_policy
 from mrg_r1.policy.lora import lora_config
 from mrg_r1.policy.settings import Decoding, LoraSettings
 from mrg_r1.policy.writing import complete, encode
+from mrg_r1.records import read_json, write_json
 from tiny_families import FAMILIES, save
 from tiny_runs import in_favour_of
 
@@ -117,6 +118,17 @@ def test_a_chat_model_without_its_template_is_not_asked_in_another_layout(
     (folder / "chat_template.jinja").unlink()
     with pytest.raises(DataError, match=r"no chat template.* put its chat_template\.jinja"):
         complete(load_policy(folder), BATCH, GREEDY)
+
+
+def test_an_early_conversion_of_llava_is_completed(tmp_path: Path) -> None:
+    """As HuatuoGPT-Vision-7B-hf, whose processor does not know the size of a patch."""
+    folder = save("llava", tmp_path / "llava")
+    expected = complete(load_policy(folder), BATCH, GREEDY)
+    config = read_json(folder / "processor_config.json")
+    config |= {"patch_size": None, "vision_feature_select_strategy": None}
+    del config["num_additional_image_tokens"]
+    write_json(folder / "processor_config.json", config)
+    assert complete(load_policy(folder), BATCH, GREEDY) == expected
 
 
 def test_only_the_language_model_is_adapted(policy: Policy) -> None:

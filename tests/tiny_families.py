@@ -109,6 +109,7 @@ def llava() -> tuple[Any, Any]:
         vision_config=_clip(),
         text_config=_text(tokenizer, "llama"),
         image_token_index=tokenizer.convert_tokens_to_ids("<image>"),
+        image_seq_length=4,
     )
     return hf.LlavaForConditionalGeneration(config), processor
 

@@ -151,6 +151,7 @@ def load_policy(
         processor = AutoProcessor.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
+        _fill(processor, model.config)
         processor.tokenizer.padding_side = "left"
         if processor.tokenizer.pad_token is None:  # as of Mistral: padding is masked anyway
             processor.tokenizer.pad_token = processor.tokenizer.eos_token
@@ -159,6 +160,18 @@ def load_policy(
     return Policy(
         model if trainable else model.to(PartialState().device), processor, instruction or saved
     )
+
+
+def _fill(processor: Any, config: Any) -> None:
+    """Gives a LLaVA processor what early conversions left to the model's configuration."""
+    if getattr(processor, "patch_size", 0) is not None:
+        return
+    tower, strategy = config.vision_config, config.vision_feature_select_strategy
+    processor.patch_size = tower.patch_size
+    processor.vision_feature_select_strategy = strategy
+    patches = (tower.image_size // tower.patch_size) ** 2
+    left_out = 1 if strategy == "default" else 0
+    processor.num_additional_image_tokens = config.image_seq_length - patches + left_out
 
 
 def _load_model(folder: Path, dtype: str, attention: str) -> Any:
