@@ -129,6 +129,7 @@ def test_exports_say_who_wrote_them(server: Server) -> None:
         assert "checked by a radiologist" not in exported.text
 
 
+@pytest.mark.slow
 def test_exports_are_what_their_formats_want(server: Server) -> None:
     fhir = pytest.importorskip("fhir.resources.R4B.diagnosticreport")
     sr = pytest.importorskip("highdicom.sr")
@@ -282,6 +283,7 @@ def test_pages_of_other_sites_cannot_call(server: Server) -> None:
     assert "access-control-allow-origin" not in crossed.headers
 
 
+@pytest.mark.slow
 def test_a_token_is_asked_for(tmp_path: Path) -> None:
     with serving.stub(tmp_path, token="rose") as server:
         assert server.call("GET", "/").status == 200
@@ -314,6 +316,7 @@ def test_an_upstream_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_a_server_before_another(server: Server, tmp_path: Path) -> None:
     with serving.serving(tmp_path / "log", "--upstream", f"{server.url}/v1") as front:
         answer = front.upload("/report", dicom(31)).json
@@ -360,6 +363,7 @@ def test_one_that_fails_harms_no_other(server: Server) -> None:
     assert asyncio.run(all_at_once()) == [200] * 5 + [500] + [200] * 5
 
 
+@pytest.mark.slow
 def test_too_many_are_told_to_come_back(tmp_path: Path) -> None:
     with serving.stub(tmp_path, delay=0.4, batch=2, waiting=3) as server:
 
@@ -376,6 +380,7 @@ def test_too_many_are_told_to_come_back(tmp_path: Path) -> None:
         assert server.upload("/report", png(), drafts=4).status == 429
 
 
+@pytest.mark.slow
 def test_what_takes_too_long_is_given_up(tmp_path: Path) -> None:
     with serving.stub(tmp_path, delay=30, limits={"seconds": 0.5}) as server:
         start = time.monotonic()
@@ -395,6 +400,7 @@ connection.getresponse().read()
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stream", ["false", "true"])
 def test_clients_that_are_killed_leave_the_queue(tmp_path: Path, stream: str) -> None:
     with serving.stub(tmp_path, delay=60, batch=1) as server:
@@ -415,6 +421,7 @@ def test_clients_that_are_killed_leave_the_queue(tmp_path: Path, stream: str) ->
             time.sleep(0.1)
 
 
+@pytest.mark.slow
 def test_a_client_that_stops_in_mid_body_is_told_so(tmp_path: Path) -> None:
     with (
         serving.stub(tmp_path, limits={"body_seconds": 0.5}) as server,

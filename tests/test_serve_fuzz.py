@@ -15,6 +15,7 @@ from serving import FORM, Server, dicom, form, png
 from test_serve import chat
 
 pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
+pytestmark = pytest.mark.slow
 
 Schema = dict[str, Any]
 Strategy = st.SearchStrategy[Any]

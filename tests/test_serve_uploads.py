@@ -236,6 +236,7 @@ def test_a_body_that_never_ends_is_stopped(server: Server) -> None:
     connection.close()
 
 
+@pytest.mark.slow
 def test_bombs_leave_the_server_as_it_was(server: Server) -> None:
     bad = [make() for make, _, _ in FILES.values()]
     for file in bad:  # what is loaded once

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Sequence
@@ -19,6 +20,9 @@ from mrg_r1.policy.asks import Listener, Written
 from mrg_r1.serve.http import Refused
 from mrg_r1.serve.uploads import Limits, Readers
 from mrg_r1.serve.writers import Writer
+
+# It would quote characters of bodies that are no forms.
+logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
 _FIELD_BYTES = 1000
 _KEEP_ALIVE = 10.0
