@@ -160,7 +160,12 @@ def test_signatures_name_version_and_models(installed: Path) -> None:
     )
 
 
-def test_it_has_no_network_unless_allowed(installed: Path) -> None:
+@pytest.mark.parametrize("before", ["0", "1"])
+def test_it_has_no_network_unless_allowed(
+    installed: Path, before: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", before)
+
     def score(download: bool) -> float:
         scores = metrics(installed, "bertscore", download=download).read([("a", "a")])
         return scores.values["bertscore"]["a", "a"]

@@ -140,9 +140,8 @@ class RadEvalMetrics:
             hub = self.cache.resolve() / "huggingface"
             found |= {"XDG_CACHE_HOME": str(self.cache.resolve()), "HF_HOME": str(hub)}
             found |= {"HF_HUB_CACHE": str(hub / "hub")}
-        if not self.download:
-            found |= {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
-        return found
+        offline = "0" if self.download else "1"
+        return found | {"HF_HUB_OFFLINE": offline, "TRANSFORMERS_OFFLINE": offline}
 
 
 def _check(score: str, found: Sequence[Any], pairs: Sequence[Pair]) -> None:
