@@ -22,6 +22,7 @@ HONEST: dict[str, float] = {
     "health/distinct": 0.9,
     "health/positive": 1.1,
     "health/positive_reference": 1.2,
+    "health/uncertain": 0.3,
     "health/hedged": 0.1,
     "health/hedged_reference": 0.08,
     "health/no_finding": 0.4,
@@ -137,14 +138,14 @@ def test_limits_speak_of_figures_that_there_are() -> None:
         ([0.5], False),
         ([0.51], True),
         ([0.46], False),
-        # The mean of ten steps counts, not the last.
-        ([0.4] * 9 + [0.9], False),
-        ([0.9] * 9 + [0.0], True),
+        # The mean of twenty steps counts, not the last.
+        ([0.4] * 19 + [0.9], False),
+        ([0.9] * 19 + [0.0], True),
         # Older steps do not.
-        ([0.9] * 10 + [0.1] * 10, False),
+        ([0.9] * 20 + [0.1] * 20, False),
     ],
 )
-def test_the_mean_of_ten_steps_is_judged(values: list[float], spoken: bool) -> None:
+def test_the_mean_of_twenty_steps_is_judged(values: list[float], spoken: bool) -> None:
     values = values * WINDOW if len(values) == 1 else values
     history = [{"health/no_variance": value} for value in values]
     assert ("no_variance" in warnings_of(history)) is spoken
@@ -163,7 +164,7 @@ def test_a_warning_stays_until_its_figure_is_well_inside(
     assert kind not in warnings_of(steps({}), {kind})
 
 
-# The reward and the second judge in the first and the last ten steps.
+# The reward and the second judge in the first and the last twenty steps.
 JUDGED: dict[str, tuple[tuple[float, float], tuple[float, float], bool]] = {
     "both rise": ((0.3, 0.2), (0.6, 0.4), False),
     "the reward alone": ((0.35, 0.0), (0.61, 0.0), True),
@@ -187,8 +188,18 @@ def test_the_second_judge(
     if spoken:
         assert found["judge"].startswith(f"the reward rose from {then[0]:.2f} to {now[0]:.2f}")
         assert judge.removeprefix("judge/") in found["judge"]
-    # Not before the first and the last ten steps are apart.
+    # Not before the first and the last twenty steps are apart.
     assert warnings_of(history[1:]) == {}
+
+
+@pytest.mark.parametrize(("noise", "spoken"), [(0.0, True), (0.05, True), (0.4, False)])
+def test_a_judge_of_few_reports_is_not_believed(noise: float, spoken: bool) -> None:
+    history = [
+        {"reward": reward, "judge/ce_f1": 0.4 + noise * (-1) ** step}
+        for reward in (0.4, 0.6)
+        for step in range(WINDOW)
+    ]
+    assert ("judge" in warnings_of(history)) is spoken
 
 
 def test_a_figure_that_some_steps_lack() -> None:
@@ -198,7 +209,12 @@ def test_a_figure_that_some_steps_lack() -> None:
     assert list(warnings_of(history)) == ["hedged"]
 
 
+def test_a_single_hedge_among_hardly_any_findings_is_no_habit() -> None:
+    change = {"health/hedged": 1.0, "health/uncertain": 0.05}
+    assert "hedged" not in warnings_of(steps(change))
+
+
 def test_nothing_recorded() -> None:
     assert warnings_of([]) == {}
-    assert warnings_of([{}] * 30) == {}
-    assert warnings_of([{"health/no_variance": math.nan}] * 30) == {}
+    assert warnings_of([{}] * 60) == {}
+    assert warnings_of([{"health/no_variance": math.nan}] * 60) == {}

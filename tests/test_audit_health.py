@@ -31,9 +31,9 @@ def test_nothing_recorded_is_nothing_shown() -> None:
 
 
 def test_figures_are_means_of_both_ends() -> None:
-    found = health([step(n, 0.75 if n < 10 else 0.25) for n in range(30)])
+    found = health([step(n, 0.75 if n < 20 else 0.25) for n in range(60)])
     assert found
-    assert (found.steps, found.episodes) == (30, ())
+    assert (found.steps, found.episodes) == (60, ())
     shown = {f.name: (f.before, f.after, f.reference) for f in found.figures}
     assert shown == {
         "No variance": (".75", ".25", "\u2013"),

@@ -71,22 +71,25 @@ def test_a_warning_is_recorded_at_each_step_and_told_once_until_it_is_over(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     metrics = tmp_path / "metrics.jsonl"
-    recorded(metrics, [ALIKE] * 14 + [FINE] * 10 + [ALIKE] * 12)
+    recorded(metrics, [ALIKE] * 24 + [FINE] * 20 + [ALIKE] * 20)
     warned = [line.step for line in read_jsonl(metrics, StepMetrics) if line.warnings]
-    # Ten steps are judged together: above half until six of them are fine, then a tenth longer.
-    assert warned == [*range(10, 19), *range(30, 37)]
+    # Twenty steps are judged together: a warning comes above .5 and goes below .375.
+    assert warned == [*range(20, 36), *range(56, 65)]
     sentence = "groups have no variance: the margin is too high for this policy; lower"
     told = capsys.readouterr().err.splitlines()
-    assert [line.partition(" %")[0] for line in told] == ["srl step 10: 87", "srl step 30: 52"]
+    assert [line.partition(" %")[0] for line in told] == [
+        "warning: srl step 20: 87",
+        "warning: srl step 56: 52",
+    ]
     assert all(sentence in line for line in told)
 
 
-@pytest.mark.parametrize("stopped", [3, 12, 18, 30])
+@pytest.mark.parametrize("stopped", [3, 22, 33, 60])
 def test_a_resumed_run_warns_as_if_it_had_not_stopped(
     tmp_path: Path, stopped: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     whole, resumed = tmp_path / "whole.jsonl", tmp_path / "resumed.jsonl"
-    logs = [FINE] * 5 + [ALIKE] * 14 + [FINE] * 10 + [ALIKE] * 12
+    logs = [FINE] * 5 + [ALIKE] * 24 + [FINE] * 20 + [ALIKE] * 20
     recorded(whole, logs)
     capsys.readouterr()
     recorded(resumed, logs[:stopped])
@@ -96,7 +99,7 @@ def test_a_resumed_run_warns_as_if_it_had_not_stopped(
 
 def test_another_stage_is_no_history(tmp_path: Path) -> None:
     metrics = tmp_path / "metrics.jsonl"
-    write_jsonl(metrics, [StepMetrics("sft", step, dict(ALIKE)) for step in range(1, 20)])
+    write_jsonl(metrics, [StepMetrics("sft", step, dict(ALIKE)) for step in range(1, 40)])
     recorded(metrics, [FINE])
     assert read_jsonl(metrics, StepMetrics)[-1].warnings == {}
 

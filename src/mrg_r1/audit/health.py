@@ -32,7 +32,7 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A figure's mean over the first and the last ten steps, and its references', as printed."""
+    """A figure's mean over the first and the last twenty steps, and its references', as printed."""
 
     name: str
     note: str

@@ -2,19 +2,24 @@
 
 Pure functions of what `metrics.jsonl` holds, so that a resumed run warns as if it had not stopped.
 The limits are ours: wide of what honest reports show (docs/rewards.md), and judged on the mean of
-ten recorded steps, since a step has few groups.
+twenty recorded steps, since a step has few groups.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean, pvariance
 
-WINDOW = 10
+WINDOW = 20
 """Recorded steps whose mean is judged."""
 
-_SLACK = 0.9
-"""A warning stays until its figure is a tenth inside the limit, lest it come and go."""
+_SLACK = 0.75
+"""A warning stays until its figure is a quarter inside the limit, lest it come and go."""
+
+_ERRORS = 3.0
+"""Standard errors by which the reward must outrun the second judge: a sample of few is noisy."""
 
 Figures = Mapping[str, float]
 
@@ -153,6 +158,7 @@ LIMITS = (
         "much as an assertion; lower reward.uncertain",
         plus=0.2,
         beside="health/hedged_reference",
+        also=("health/uncertain", 0.2),
         of_reports=True,
     ),
     Limit(
@@ -206,7 +212,7 @@ class Trend:
     Attributes:
         kind: of the warning.
         judge: the judge's name in `metrics.jsonl`.
-        says: the sentence, with the means of the first and the last ten steps.
+        says: the sentence, with the means of the first and the last twenty steps.
         rise: of the reward, from which on it counts.
         least: the judge's, below which it is no rise.
     """
@@ -220,28 +226,41 @@ class Trend:
     rise: float = 0.1
     least: float = 0.02
 
-    def sentence(self, then: Figures, now: Figures, slack: float) -> str | None:
+    def sentence(self, then: Sequence[Figures], now: Sequence[Figures], slack: float) -> str | None:
         """What is wrong from then to now; None if nothing is, or a figure is not there."""
-        if any(name not in figures for name in ("reward", self.judge) for figures in (then, now)):
+        before, after = self._pairs(then), self._pairs(now)
+        if not before or not after:
             return None
-        rose = now["reward"] - then["reward"]
-        judged = now[self.judge] - then[self.judge]
-        if rose <= self.rise * slack or judged >= self.least / slack:
+        was, judged_was = map(fmean, zip(*before, strict=True))
+        became, judged = map(fmean, zip(*after, strict=True))
+        ahead = (became - was) - (judged - judged_was)
+        if ahead <= _ERRORS * math.hypot(_error(before), _error(after)) * slack:
+            return None
+        if became - was <= self.rise * slack or judged - judged_was >= self.least / slack:
             return None
         return self.says.format(
-            was=then["reward"],
-            now=now["reward"],
+            was=was,
+            now=became,
             judge=self.judge.removeprefix("judge/"),
-            judged_was=then[self.judge],
-            judged_now=now[self.judge],
+            judged_was=judged_was,
+            judged_now=judged,
         )
+
+    def _pairs(self, steps: Sequence[Figures]) -> list[tuple[float, float]]:
+        """Reward and judge of the steps that have both."""
+        return [(s["reward"], s[self.judge]) for s in steps if {"reward", self.judge} <= s.keys()]
+
+
+def _error(pairs: Sequence[tuple[float, float]]) -> float:
+    """Standard error of the mean of what the reward is above the judge."""
+    return math.sqrt(pvariance([reward - judged for reward, judged in pairs]) / len(pairs))
 
 
 TRENDS = (Trend("judge", "judge/ce_f1"), Trend("judge", "judge/mccs"))
 
 
 def warnings_of(history: Sequence[Figures], active: Collection[str] = ()) -> dict[str, str]:
-    """The warnings after the last of these steps, by kind; none before ten are recorded.
+    """The warnings after the last of these steps, by kind; none before twenty are recorded.
 
     Args:
         history: the figures of a stage's recorded steps, in order.
@@ -249,11 +268,12 @@ def warnings_of(history: Sequence[Figures], active: Collection[str] = ()) -> dic
     """
     if len(history) < WINDOW:
         return {}
-    then, now = _means(history[:WINDOW]), _means(history[-WINDOW:])
+    then, last = history[:WINDOW], history[-WINDOW:]
+    now = _means(last)
     apart = len(history) >= 2 * WINDOW
     said = [
         *((limit.kind, limit.sentence(now, _slack(limit.kind, active))) for limit in LIMITS),
-        *((t.kind, t.sentence(then, now, _slack(t.kind, active))) for t in TRENDS if apart),
+        *((t.kind, t.sentence(then, last, _slack(t.kind, active))) for t in TRENDS if apart),
     ]
     found: dict[str, str] = {}
     for kind, sentence in said:

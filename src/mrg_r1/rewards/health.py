@@ -33,6 +33,7 @@ MEASURES = {
     "repeated": "share of reports that say a sentence, or four words in a row, again",
     "words": "words a report",
     "positive": "findings affirmed a report, of 13",
+    "uncertain": "uncertain findings a report, of 13",
     "hedged": "uncertain findings, as a share of those affirmed or uncertain",
     "no_finding": "share of reports that the labeler calls No Finding",
     "contradicted": "share of reports that affirm and deny a finding, by sentence",
@@ -207,6 +208,7 @@ def _of_labels(statuses: NDArray[np.uint8]) -> dict[str, float | None]:
     )
     return {
         **_beside("positive", *map(_mean, positive.T)),
+        **_beside("uncertain", *map(_mean, uncertain.T)),
         **_beside("hedged", *hedged),
         **_beside("no_finding", *map(_mean, normal.T)),
     }
