@@ -42,7 +42,9 @@ def say(text: str) -> None:
 def warn(text: str) -> None:
     """As `say`, for what a person should not overlook."""
     if is_main():
-        console.print(f"warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+        console.print(
+            f"warning: {text}", style="yellow", markup=False, highlight=False, soft_wrap=True
+        )
 
 
 @contextmanager
