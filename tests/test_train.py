@@ -190,6 +190,20 @@ def test_a_run_killed_anywhere_ends_as_if_it_had_not_been(
 
 
 @pytest.mark.slow
+def test_a_run_killed_in_its_second_epoch_goes_on_in_that_epochs_order(
+    finished: Finished, tmp_path: Path
+) -> None:
+    more = {"per_device_train_batch_size": 16, "num_generations": 2, "max_steps": 6}
+    recipe = replace(finished.recipe, srl={**finished.recipe.srl, **more, "save_steps": 3})
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    assert in_process(train, recipe, whole) == 0
+    where = "SRL has recorded a step beyond its checkpoint"
+    assert in_process(train_killed, recipe, killed, where) == -9
+    assert in_process(train, recipe, killed, True) == 0
+    assert same_results(whole, killed)
+
+
+@pytest.mark.slow
 def test_two_processes_share_one_run(tmp_path: Path) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

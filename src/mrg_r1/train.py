@@ -38,6 +38,7 @@ from mrg_r1.run import Run, changed_versions, open_run
 from mrg_r1.trainers.callbacks import CompletionLog, Reporter, RunRecorder
 from mrg_r1.trainers.faults import faults_named
 from mrg_r1.trainers.options import check_options, forbid, grpo_config, sft_config
+from mrg_r1.trainers.order import keep_order
 from mrg_r1.trainers.processes import (
     free_memory,
     gathered,
@@ -246,6 +247,7 @@ def explore(
             callbacks=[RunRecorder("srl", run.metrics), Reporter(report, _SHOWN)],
         )
         remember_tower(trainer, saved, "srl")
+        keep_order(trainer)
         return run_stage(trainer, "srl", run.checkpoints("srl"), run.forget_after)
 
 
