@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import io
 import json
@@ -39,9 +40,9 @@ port, options = int(sys.argv[1]), json.loads(sys.argv[2])
 def one(ask):
     if "fail" in ask.instruction:
         raise KeyError(ask.instruction)
-    grey = round(sum(sum(band) for band in [ask.images[0].convert("L").resize((8, 8)).tobytes()
-        [i:i+8] for i in range(0, 64, 8)]) / 64)
-    text = render(f"grey {grey}, seed {ask.seed}, {len(ask.images)} images, {ask.instruction.replace(chr(60), chr(40))}",
+    grey = round(sum(ask.images[0].convert("L").resize((8, 8)).tobytes()) / 64)
+    asked = ask.instruction.replace("<", "(")
+    text = render(f"grey {grey}, seed {ask.seed}, {len(ask.images)} images, {asked}",
         "Large right pleural effusion. No pneumothorax. Possible edema in a chest of \\u00b5.")
     for end in range(0, len(text), 20):
         if ask.listener: ask.listener(text[:end])
@@ -162,6 +163,19 @@ def dicom(grey: int = 128, side: int = 64, **elements: Any) -> bytes:
     buffer = io.BytesIO()
     pydicom.dcmwrite(buffer, data, enforce_file_format=True)
     return buffer.getvalue()
+
+
+def chat(*files: bytes, text: str = "Report this.", **more: Any) -> dict[str, Any]:
+    """A question with images, for the chat route of the stub."""
+    urls = [f"data:image/png;base64,{base64.b64encode(file).decode()}" for file in files]
+    images = [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    content = [*images, {"type": "text", "text": text}]
+    return {"model": "stub", "messages": [{"role": "user", "content": content}], **more}
+
+
+def think(grey: int, seed: int = 0, images: int = 1) -> str:
+    """How the stub's think part begins."""
+    return f"grey {grey}, seed {seed}, {images} images,"
 
 
 def free_port() -> int:

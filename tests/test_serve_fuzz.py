@@ -11,8 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import serving
-from serving import FORM, Server, dicom, form, png
-from test_serve import chat
+from serving import FORM, Server, chat, dicom, form, png
 
 pytest.importorskip("uvicorn", reason="the extra 'serve' is not installed")
 pytestmark = pytest.mark.slow
