@@ -8,6 +8,7 @@ would end with other numbers than one that was not stopped.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import cast
 
 import torch
 from torch.utils.data import Sampler
@@ -18,7 +19,9 @@ from trl.trainer.utils import RepeatSampler
 def keep_order(trainer: GRPOTrainer) -> None:
     """Gives each epoch of a trainer the order it has when nothing stops it."""
     sampler_of = trainer._get_train_sampler
-    trainer._get_train_sampler = lambda dataset=None: _InEpoch(sampler_of(dataset), trainer)
+    trainer._get_train_sampler = lambda dataset=None: _InEpoch(
+        cast(RepeatSampler, sampler_of(dataset)), trainer
+    )
 
 
 class _InEpoch(Sampler[int]):
@@ -29,8 +32,9 @@ class _InEpoch(Sampler[int]):
         self.trainer = trainer
 
     def __iter__(self) -> Iterator[int]:
-        if self.sampler.shuffle:
-            generator = self.sampler.generator.manual_seed(self.sampler.seed)
+        seed = self.sampler.seed
+        if self.sampler.shuffle and seed is not None:
+            generator = self.sampler.generator.manual_seed(seed)
             for _ in range(int(self.trainer.state.epoch or 0)):
                 torch.randperm(self.sampler.num_samples, generator=generator)
         return iter(self.sampler)
