@@ -20,7 +20,7 @@ def keep_order(trainer: GRPOTrainer) -> None:
     """Gives each epoch of a trainer the order it has when nothing stops it."""
     sampler_of = trainer._get_train_sampler
     trainer._get_train_sampler = lambda dataset=None: _InEpoch(
-        cast(RepeatSampler, sampler_of(dataset)), trainer
+        cast("RepeatSampler", sampler_of(dataset)), trainer
     )
 
 
