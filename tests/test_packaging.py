@@ -78,6 +78,8 @@ def test_help_is_instant_and_loads_nothing_heavy() -> None:
         "mrg_r1.audit",
         "mrg_r1.label",
         "mrg_r1.data.sources",
+        "mrg_r1.serve.app",
+        "mrg_r1.serve.upstream",
     ],
 )
 def test_what_needs_no_training_loads_no_torch(module: str) -> None:
