@@ -236,6 +236,18 @@ def test_batches_give_what_one_at_a_time_gives(
     assert len(set(labeler.label(reports))) > 5
 
 
+def test_logits_are_those_of_the_heads_on_bert_itself() -> None:
+    model = network()
+    ids = torch.tensor([[2, 5, 6, 8, 3], [2, 9, 3, 0, 0]])
+    mask = torch.tensor([[1, 1, 1, 1, 1], [1, 1, 1, 0, 0]])
+    with torch.no_grad():
+        first = model.bert(input_ids=ids, attention_mask=mask).last_hidden_state[:, 0]
+        logits = model(ids, mask)
+        for index, head in enumerate(model.linear_heads):
+            expected = head(first)
+            torch.testing.assert_close(logits[:, index, : expected.shape[1]], expected)
+
+
 def test_packed_weights_give_what_the_plain_network_gives(labeler: ChexbertLabeler) -> None:
     network_here = labeler.network
     assert isinstance(network_here, TorchNetwork)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import pad
+from torch.nn.functional import pad, scaled_dot_product_attention
 from transformers import BertConfig, BertModel
+from transformers.models.bert.modeling_bert import BertLayer
 
 from mrg_r1.findings import FINDINGS, Finding, Status
 
@@ -43,10 +46,28 @@ class Chexbert(nn.Module):
 
         A class that No Finding does not have is minus infinity.
         """
-        hidden = self.bert(input_ids=ids, attention_mask=mask).last_hidden_state  # (B, T, width)
-        first = self.dropout(hidden[:, 0])
+        hidden = self.bert.embeddings(input_ids=ids)  # (B, T, width)
+        seen = mask[:, None, None, :].bool()
+        *layers, last = cast("list[BertLayer]", list(self.bert.encoder.layer))
+        for layer in layers:
+            hidden = layer(hidden, seen)
+        first = self.dropout(_first_token(last, hidden, seen))
         heads = [
             pad(head(first), (0, len(Status) - classes), value=-torch.inf)
             for head, classes in zip(self.linear_heads, CLASSES, strict=True)
         ]
         return torch.stack(heads, dim=1)
+
+
+def _first_token(layer: BertLayer, hidden: Tensor, seen: Tensor) -> Tensor:
+    """What a layer makes of [CLS], (B, width); of the last layer no head reads another token."""
+    first = hidden[:, :1]
+    attention = layer.attention.self
+    width = attention.attention_head_size
+    query, key, value = (
+        projected.unflatten(-1, (-1, width)).transpose(1, 2)
+        for projected in (attention.query(first), attention.key(hidden), attention.value(hidden))
+    )
+    mixed = scaled_dot_product_attention(query, key, value, attn_mask=seen)
+    attended = layer.attention.output(mixed.transpose(1, 2).flatten(2), first)
+    return layer.output(layer.intermediate(attended), attended)[:, 0]
