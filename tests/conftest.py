@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,11 +14,22 @@ from hypothesis import settings
 from mrg_r1.data.study import Sample
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from mrg_r1.policy.load import Policy
 
 # A busy machine is no failure; pytest's own time limit catches what hangs.
 settings.register_profile("patient", deadline=None)
 settings.load_profile("patient")
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome")
+FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 
 SHARED_DATA = Path(__file__).parents[2] / "shared" / "data"
 
@@ -54,3 +67,16 @@ def policy(drawn: list[Sample]) -> Policy:
     from tiny_runs import tiny_policy
 
     return tiny_policy(drawn)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    """A headless Chromium."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install 'mrg-r1[dev]'")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if not found:
+        pytest.skip(f"none of {', '.join(BROWSERS)} is on the PATH")
+    with sync_api.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
+        yield browser
+        browser.close()

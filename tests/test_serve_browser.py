@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 import serving
 from serving import Server, dicom, png
-from test_audit_browser import BROWSERS, COLOURS, FLAGS
+from test_audit_browser import COLOURS
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -21,18 +20,6 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.slow
 
 ATTACK = "No pneumothorax.<img src=x onerror='hacked=1'><script>hacked = 1</script>"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    sync_api = pytest.importorskip("playwright.sync_api", reason="pip install 'mrg-r1[dev]'")
-    found = next(filter(None, map(shutil.which, BROWSERS)), None)
-    if not found:
-        pytest.skip(f"none of {', '.join(BROWSERS)} is on the PATH")
-    with sync_api.sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
