@@ -60,6 +60,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
     assert [words for words in COMMANDS if len(words) == 1] == [
         ("data",),
         ("label",),
+        ("plan",),
         ("train",),
         ("ablate",),
         ("generate",),
@@ -98,6 +99,11 @@ MISTAKES = {
     "unknown recipe": (["train", "quikstart"], "(did you mean 'quickstart'?)"),
     "wrong override": (["train", "quickstart", "--set", "seed=x"], "seed: 'x' is not an integer"),
     "no run": (["audit", "."], "recipe.json"),
+    "unknown GPU": (["plan", "quickstart", "--gpus", "2xZ9"], "--gpus 2xZ9: write it as 2xA100"),
+    "no size of an image": (
+        ["plan", "quickstart", "--gpus", "A100-80", "--image", "9"],
+        "--image 9: write it as width x height",
+    ),
     "no file": (["label", "nope.csv", "-o", "x.csv"], "nope.csv: no such file"),
     "no predictions": (["evaluate", "nope.jsonl"], "nope.jsonl: no such file"),
     "numbers to read": (["data", "table", "--root", "x", "--train", "3"], "leave out numbers"),

@@ -9,8 +9,9 @@ from typing import NoReturn
 import typer
 
 # Importing a module adds its commands, in this order.
-from mrg_r1.cli import studies, labelling, training, generating  # noqa: F401 # isort: skip
-from mrg_r1.cli import scoring, judging, serving, chexbert, catalogue  # noqa: F401 # isort: skip
+from mrg_r1.cli import studies, labelling, planning, training  # noqa: F401 # isort: skip
+from mrg_r1.cli import generating, scoring, judging, serving  # noqa: F401 # isort: skip
+from mrg_r1.cli import chexbert, catalogue  # noqa: F401 # isort: skip
 from mrg_r1.cli.app import app
 from mrg_r1.errors import MrgError
 
