@@ -170,13 +170,13 @@ def generate_killed(
     generate.generate(policy, samples, out, decoding)
 
 
-def die_at(owner: Any, name: str, here: Here) -> None:
-    """Kills this process once a function of a module or class is called in a certain way."""
+def die_at(owner: Any, name: str, here: Here, by: int = signal.SIGKILL) -> None:
+    """Signals this process once a function of a module or class is called in a certain way."""
     call = getattr(owner, name)
 
     def dies(*args: Any, **kwargs: Any) -> Any:
         if here(args, kwargs):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), by)
         return call(*args, **kwargs)
 
     setattr(owner, name, dies)
@@ -195,7 +195,7 @@ def command(out: Path, *words: str) -> None:
 Here = Callable[[tuple[Any, ...], Mapping[str, Any]], bool]
 
 
-def _at_step(stage: str, step: int) -> Here:
+def at_step(stage: str, step: int) -> Here:
     return lambda args, kwargs: args[0].stage == stage and args[2].global_step == step
 
 
@@ -205,9 +205,9 @@ def _at_folder(name: str) -> Here:
 
 PLACES: dict[str, tuple[Any, str, Here]] = {
     "the untrained policy is half written": (load, "write_json", _at_folder(".base.tmp")),
-    "SFT has recorded a step beyond its checkpoint": (RunRecorder, "on_log", _at_step("sft", 4)),
-    "SFT has written a checkpoint without its mark": (RunRecorder, "on_save", _at_step("sft", 4)),
-    "SFT has begun another epoch": (RunRecorder, "on_log", _at_step("sft", 5)),
+    "SFT has recorded a step beyond its checkpoint": (RunRecorder, "on_log", at_step("sft", 4)),
+    "SFT has written a checkpoint without its mark": (RunRecorder, "on_save", at_step("sft", 4)),
+    "SFT has begun another epoch": (RunRecorder, "on_log", at_step("sft", 5)),
     "SFT is done and its policy is not yet kept": (
         verb,
         "_keep",
@@ -219,8 +219,8 @@ PLACES: dict[str, tuple[Any, str, Here]] = {
         "write_jsonl",
         lambda args, kwargs: args[0].name == "predictions-start.jsonl",
     ),
-    "SRL has recorded a step beyond its checkpoint": (RunRecorder, "on_log", _at_step("srl", 4)),
-    "SRL has written a checkpoint without its mark": (RunRecorder, "on_save", _at_step("srl", 4)),
+    "SRL has recorded a step beyond its checkpoint": (RunRecorder, "on_log", at_step("srl", 4)),
+    "SRL has written a checkpoint without its mark": (RunRecorder, "on_save", at_step("srl", 4)),
     "the policy of SRL is half written": (load, "write_json", _at_folder(".policy.tmp")),
     "scores are written and the page is not": (verb, "write_audit", lambda args, kwargs: True),
 }
@@ -233,7 +233,7 @@ CELL_PLACES: dict[str, tuple[Any, str, Here]] = {
         lambda args, kwargs: args[0].name == "predictions-base.jsonl",
     ),
     "a cell has links and nothing else": (grid, "reinforce", lambda args, kwargs: True),
-    "the first cell learns": (RunRecorder, "on_log", _at_step("srl", 3)),
+    "the first cell learns": (RunRecorder, "on_log", at_step("srl", 3)),
     "the first cell has scores and no page": (verb, "write_audit", lambda args, kwargs: True),
     "the second cell is being judged": (
         verb,

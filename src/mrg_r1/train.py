@@ -78,6 +78,7 @@ def train(recipe: Recipe, root: Path, *, resume: bool = False) -> Path:
         DataError: a study, image or report cannot be used.
         MissingExtra: the recipe needs a package that is not installed.
         OSError: the disk is full; the run can be resumed.
+        Preempted: SIGTERM came while a stage was trained; the run can be resumed.
     """
     with faults_named(root):
         check_training(recipe, Run(root))

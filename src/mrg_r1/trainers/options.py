@@ -105,15 +105,21 @@ def grpo_config(
     """
     defaults = {**_COMMON, **_SRL, "reward_weights": list(reward_weights)}
     config = _config(GRPOConfig, "srl", defaults, table, folder, seed)
-    accumulated = config.gradient_accumulation_steps
-    generate_every = (config.steps_per_generation or accumulated) * config.num_iterations
-    if config.save_steps * accumulated % generate_every:
-        step = generate_every // math.gcd(generate_every, accumulated)
+    if config.save_steps % (step := fresh_every(config)):
         raise ConfigError(
             f"srl.save_steps: {config.save_steps} does not fall on a fresh generation; "
             f"use a multiple of {step}"
         )
     return config
+
+
+def fresh_every(config: TrainingArguments) -> int:
+    """After how many steps nothing is left to learn from what SRL has generated; 1 in SFT."""
+    if not isinstance(config, GRPOConfig):
+        return 1
+    accumulated = config.gradient_accumulation_steps
+    generate_every = (config.steps_per_generation or accumulated) * config.num_iterations
+    return generate_every // math.gcd(generate_every, accumulated)
 
 
 def forbid(config: GRPOConfig, tokens: Sequence[int]) -> None:

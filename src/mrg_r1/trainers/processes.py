@@ -45,6 +45,11 @@ def gathered(mine: list[T]) -> list[T]:
     return gather_object(mine)
 
 
+def anywhere(here: bool) -> bool:
+    """Whether it is so in any process; all of them ask together."""
+    return any(gathered([here]))
+
+
 def free_memory() -> None:
     """Frees what a trainer that is gone still holds, on the accelerator too."""
     release_memory()

@@ -13,7 +13,8 @@ from mrg_r1.errors import ConfigError
 from mrg_r1.policy.load import load_policy
 from mrg_r1.trainers.callbacks import WHOLE
 from mrg_r1.trainers.faults import faults_named
-from mrg_r1.trainers.processes import is_main, wait_for_all
+from mrg_r1.trainers.preemption import Preempted, StopWhenTold, noting_sigterm
+from mrg_r1.trainers.processes import anywhere, is_main, wait_for_all
 
 
 def finished_checkpoint(folder: Path) -> Path | None:
@@ -40,6 +41,7 @@ def run_stage(
 
     Raises:
         ConfigError: no step could be taken.
+        Preempted: SIGTERM came; a checkpoint was saved at the end of the step.
     """
     # It prints every log on standard output, which is for results.
     trainer.remove_callback(PrinterCallback)
@@ -52,10 +54,13 @@ def run_stage(
         _load_weights(trainer, checkpoint)
     try:
         # Here, since a full disk is told by what the half-written checkpoint fills.
-        with faults_named(folder):
+        with faults_named(folder), noting_sigterm() as told:
+            trainer.add_callback(StopWhenTold(told))
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     finally:
         _remove_half_written(folder)
+    if anywhere(told.is_set()):
+        raise Preempted
     done = finished_checkpoint(folder)
     if done is None:
         raise ConfigError(
