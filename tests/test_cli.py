@@ -63,6 +63,7 @@ def test_the_commands_are_those_that_were_promised() -> None:
         ("plan",),
         ("train",),
         ("ablate",),
+        ("export",),
         ("generate",),
         ("evaluate",),
         ("audit",),
@@ -99,6 +100,7 @@ MISTAKES = {
     "unknown recipe": (["train", "quikstart"], "(did you mean 'quickstart'?)"),
     "wrong override": (["train", "quickstart", "--set", "seed=x"], "seed: 'x' is not an integer"),
     "no run": (["audit", "."], "recipe.json"),
+    "nothing to export": (["export", "nope", "-o", "out"], "nope: holds no run (recipe.json)"),
     "unknown GPU": (["plan", "quickstart", "--gpus", "2xZ9"], "--gpus 2xZ9: write it as 2xA100"),
     "no size of an image": (
         ["plan", "quickstart", "--gpus", "A100-80", "--image", "9"],

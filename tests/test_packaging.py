@@ -27,6 +27,7 @@ DOCUMENTS = (
     "README.md",
     "CONTRIBUTING.md",
     "docs/ablation.md",
+    "docs/cluster.md",
     "docs/commands.md",
     "docs/equations.md",
     "docs/evaluation.md",
@@ -134,6 +135,9 @@ def written_commands() -> Iterator[tuple[str, str]]:
     for name, text in texts.items():
         for block in re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
             yield from ((name, line) for line in block.splitlines())
+        for block in re.findall(r"^```bash\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            launched = re.findall(r"-m mrg_r1 (.*)", block)
+            yield from ((name, f"mrg-r1 {words}") for words in launched)
         yield from ((name, line) for line in re.findall(r"^Example: (.*)", text, re.MULTILINE))
         yield from ((name, line) for line in re.findall(r"^#.*\s(mrg-r1 .*)", text, re.MULTILINE))
         yield from ((name, line) for line in re.findall(r"`(make [a-z]+)`", text))

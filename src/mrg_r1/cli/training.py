@@ -1,14 +1,16 @@
-"""`mrg-r1 train` and `ablate`: what makes policies."""
+"""`mrg-r1 train`, `ablate` and `export`: what makes policies, and hands them on."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.text import Text
 
-from mrg_r1.cli.app import app, loading, note, screen
+from mrg_r1.cli.app import app, busy, loading, note, screen
 from mrg_r1.config import load_recipe
 
 Changes = Annotated[
@@ -36,7 +38,8 @@ def train(
     """Trains a policy by a recipe.
 
     Judges it before and after, and leaves a run folder with an audit page. A run that was
-    stopped goes on with --resume, and ends as if it had not been stopped.
+    stopped goes on with --resume, and ends as if it had not been stopped. SIGTERM saves a
+    checkpoint at the end of the step and ends with exit code 0.
     """
     checked = load_recipe(recipe, changes or ())
     run = out or Path("runs") / checked.name
@@ -46,14 +49,9 @@ def train(
         for line in verb.describe(checked):
             typer.echo(line)
         return
-    try:
+    again = f"type: mrg-r1 train {run}/recipe.json --out {run} --resume"
+    with _stoppable(run, again):
         page = verb.train(checked, run, resume=resume)
-    except KeyboardInterrupt:
-        if (run / "recipe.json").exists():
-            note(
-                f"interrupted; to go on, type: mrg-r1 train {run}/recipe.json --out {run} --resume"
-            )
-        raise
     typer.echo(f"audit page: {page}")
 
 
@@ -90,12 +88,8 @@ def ablate(
         from mrg_r1.ablate import grid, tables
     if rows is None and "sft" not in asked:
         note(f"row sft is left out: {checked.name} has no [sft] table")
-    try:
+    with _stoppable(folder, f"type the same with --out {folder} --resume"):
         ablation = grid.ablate(checked, folder, rows=asked, seeds=seeds, resume=resume)
-    except KeyboardInterrupt:
-        if (folder / "recipe.json").exists():
-            note(f"interrupted; to go on, type the same with --out {folder} --resume")
-        raise
     if ablation is None:  # Another process tells.
         return
     screen.print(tables.score_table(ablation))
@@ -103,3 +97,38 @@ def ablate(
         screen.print(Text(line), soft_wrap=True)
     screen.print(tables.rank_table(ablation))
     typer.echo(f"all figures: {folder / 'ablation.json'}")
+
+
+@app.command(epilog="Example: mrg-r1 export runs/quickstart -o models/quickstart")
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a finished run.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The new model folder.")],
+) -> None:
+    """Makes a plain model folder of a run's policy.
+
+    Merges its adapter, if it has one, into weights that transformers and vLLM load, beside
+    processor, chat template, and a model card with recipe, scores and limits.
+    """
+    with loading("train"):
+        from mrg_r1.policy_export import export_policy
+    with busy("exporting"):
+        export_policy(run, out)
+    note(f"{out}: weights, processor and model card; research software, not for clinical use")
+
+
+@contextmanager
+def _stoppable(folder: Path, again: str) -> Generator[None]:
+    """Says how to go on where the block is interrupted, or told to stop (SIGTERM)."""
+    from mrg_r1.trainers.preemption import Preempted, preemptible
+    from mrg_r1.trainers.progress import say
+
+    try:
+        with preemptible():
+            yield
+    except KeyboardInterrupt:
+        if (folder / "recipe.json").exists():
+            note(f"interrupted; to go on, {again}")
+        raise
+    except Preempted:
+        say(f"stopped by SIGTERM; to go on, {again}")
+        raise typer.Exit from None
