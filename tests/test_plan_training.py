@@ -241,4 +241,4 @@ def test_activations_are_about_those_that_a_model_keeps(
     job = job_of({"bf16": False}, 1)
     layer = kept_by_layer(shape, Weights(4, lora=lora), job)
     planned = layer * batch["input_ids"].numel() * shape.text.layers
-    assert 0.6 < sum(saved.values()) / planned < 1.2
+    assert 0.75 < sum(saved.values()) / planned < 1.25
