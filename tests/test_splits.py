@@ -56,6 +56,9 @@ def test_a_split_without_samples_is_named(tmp_path: Path) -> None:
     recipe = data(table, source="table", views="each")
     with pytest.raises(DataError, match=r"no samples in split 'test'; .*mrg-r1 data table"):
         load_samples(recipe, tmp_path, seed=0)
+    frontal = data(table, source="table", views="frontal")
+    with pytest.raises(DataError, match=r"split 'train' \(1 left out: no frontal view\); see"):
+        load_samples(frontal, tmp_path, seed=0)
 
 
 def test_a_broken_image_stops_before_training(tmp_path: Path) -> None:

@@ -33,8 +33,9 @@ def load_samples(data: DataRecipe, drawn: Path, seed: int) -> tuple[list[Sample]
         for left in left_out:
             say(f"left out of {split}: {len(left.ids)} {left.reason}")
         if not found:
+            why = "".join(f" ({len(left.ids)} left out: {left.reason})" for left in left_out)
             raise DataError(
-                f"{data.source}: no samples in split '{split}'; "
+                f"{data.source}: no samples in split '{split}'{why}; "
                 f"see what is there with: mrg-r1 data {data.source} --root FOLDER"
             )
         check_images(found)
