@@ -12,6 +12,7 @@ from trl.trainer import grpo_trainer
 from trl.trainer.grpo_config import GRPOConfig
 
 from mrg_r1.errors import ConfigError, MissingExtra
+from mrg_r1.trainers import options
 from mrg_r1.trainers.batches import divided
 from mrg_r1.trainers.faults import faults_named
 from mrg_r1.trainers.options import WORDS, check_options, forbid, grpo_config
@@ -114,6 +115,12 @@ REFUSED = {
     "share of steps": ({"save_steps": 0.5}, "srl.save_steps: 0.5 is not a number of steps"),
     "no steps": ({"save_steps": 0}, "srl.save_steps: "),
     "one checkpoint": ({"save_total_limit": 1}, "use 2 or more"),
+    "every tracker": ({"report_to": "all"}, "'all' is none of trackio, tensorboard, wandb"),
+    "no tracker": ({"report_to": ["wandb", 3]}, "srl.report_to: 3 is none of trackio, "),
+    "shown to others": (
+        {"report_to": "wandb", "log_completions": True},
+        "srl.log_completions: would give a tracker images and reports of patients",
+    ),
     "stale": ({"steps_per_generation": 4, "save_steps": 6}, "use a multiple of 4"),
     "iterations": ({"num_iterations": 3, "save_steps": 4}, "use a multiple of 3"),
     "accumulated": (
@@ -165,6 +172,16 @@ def test_names_are_checked_without_a_machine_that_could_train() -> None:
 def test_a_missing_package_is_named(tmp_path: Path) -> None:
     with pytest.raises(MissingExtra, match=r"package that is not installed: .*deepspeed"):
         grpo(tmp_path, deepspeed={"zero_optimization": {"stage": 1}})
+
+
+def test_a_recipe_names_who_tracks_its_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(options, "get_available_reporting_integrations", lambda: ["trackio"])
+    assert grpo(tmp_path, report_to="trackio", log_completions=False).report_to == ["trackio"]
+    assert grpo(tmp_path, report_to="none", log_completions=True).report_to == []
+    with pytest.raises(MissingExtra, match=r"wandb is not installed; type: pip install wandb"):
+        grpo(tmp_path, report_to=["trackio", "wandb"])
 
 
 def test_forbidden_tokens_add_to_the_recipes_own(tmp_path: Path) -> None:

@@ -18,10 +18,11 @@ from typing import Any, TypeVar, cast
 
 import torch
 from transformers import TrainingArguments
+from transformers.integrations.integration_utils import get_available_reporting_integrations
 from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
-from mrg_r1.errors import ConfigError
+from mrg_r1.errors import ConfigError, MissingExtra
 from mrg_r1.trainers import savings
 from mrg_r1.trainers.batches import EFFECTIVE, divided
 from mrg_r1.trainers.processes import processes
@@ -71,11 +72,13 @@ WORDS = {
 }
 """Values of SRL's options that TRL looks at when SRL begins, which may be after hours."""
 
+TRACKERS = ("trackio", "tensorboard", "wandb")
+"""Who may be told of a run's figures beside its folder (`report_to`)."""
+
 _OURS = {
     "output_dir": "--out",
     "seed": "the recipe's seed",
     "reward_weights": "reward.clinical_weight and reward.format_weight",
-    "report_to": "nothing: runs are recorded in their folder only",
     "push_to_hub": "nothing: no data or weights leave the machine",
     "resume_from_checkpoint": "--resume",
     "remove_unused_columns": "nothing: rewards need every column",
@@ -90,6 +93,7 @@ def sft_config(table: Mapping[str, Any], folder: Path, seed: int) -> SFTConfig:
 
     Raises:
         ConfigError: an option is unknown, ours to set, or refused by TRL.
+        MissingExtra: a tracker of `report_to` is not installed.
     """
     return _config(SFTConfig, "sft", {**_COMMON, **_SFT}, table, folder, seed)
 
@@ -102,6 +106,7 @@ def grpo_config(
     Raises:
         ConfigError: an option is unknown, ours to set, or refused by TRL; or checkpoints would
             fall between a generation and its last use, from which no exact resume is possible.
+        MissingExtra: a tracker of `report_to` is not installed.
     """
     defaults = {**_COMMON, **_SRL, "reward_weights": list(reward_weights)}
     config = _config(GRPOConfig, "srl", defaults, table, folder, seed)
@@ -159,6 +164,11 @@ def _config(
         config = cls(**settings)
     except (ValueError, TypeError) as error:
         raise ConfigError(f"[{section}] {cls.__name__}: {error}") from None
+    for tracker in config.report_to or ():
+        if tracker not in get_available_reporting_integrations():
+            raise MissingExtra(
+                f"{section}.report_to: {tracker} is not installed; type: pip install {tracker}"
+            )
     if config.save_steps < 1 or config.save_steps != int(config.save_steps):
         raise ConfigError(f"{section}.save_steps: {config.save_steps} is not a number of steps")
     if config.save_total_limit == 1:
@@ -185,6 +195,7 @@ def _check_names(cls: type[Any], section: str, table: Mapping[str, Any]) -> None
     ]
     problems += savings.problems(section, table)
     problems += _unknown_words(table) if section == "srl" else []
+    problems += _mistracked(section, table)
     if problems:
         raise ConfigError("; ".join(problems))
 
@@ -195,6 +206,24 @@ def _unknown_words(table: Mapping[str, Any]) -> list[str]:
         for key, words in WORDS.items()
         if key in table and table[key] not in words
     ]
+
+
+def _mistracked(section: str, table: Mapping[str, Any]) -> list[str]:
+    asked = table.get("report_to", "none")
+    names = asked if isinstance(asked, list) else [asked]
+    if names in ([], ["none"]):
+        return []
+    problems = [
+        f"{section}.report_to: {name!r} is none of {', '.join(TRACKERS)}"
+        for name in cast("list[Any]", names)
+        if name not in TRACKERS
+    ]
+    if table.get("log_completions"):
+        problems.append(
+            f"{section}.log_completions: would give a tracker images and reports of patients; "
+            "leave it out, completions.jsonl keeps some"
+        )
+    return problems
 
 
 def _misfit(hint: Any, value: Any) -> str:
