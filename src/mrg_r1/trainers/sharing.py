@@ -40,8 +40,8 @@ _ONE_AXIS = ("llama", "qwen2", "qwen3")
 PAYS_FROM = 1.1
 """How many times fewer tokens must pass through the policy for 'auto' to share.
 
-On two CPU cores sharing lost 5 % at 1.09 and won 6 % at 1.14 (`bench/sharing.py --table`): gathering
-each completion's keys costs time too.
+On two CPU cores sharing lost 5 % at 1.09 and won 6 % at 1.14 (`bench/sharing.py --table`):
+gathering each completion's keys costs time too.
 """
 
 _MASKED_BY_GROUPS = (0, 0, 0, 0)
