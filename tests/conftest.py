@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from commands import Output, Run
+from mrg_r1.cli import main
 from mrg_r1.data.study import Sample
 
 if TYPE_CHECKING:
@@ -80,3 +83,16 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=found, args=list(FLAGS))
         yield browser
         browser.close()
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """The command, in this process."""
+
+    def run(*args: object) -> Output:
+        monkeypatch.setattr(sys, "argv", ["mrg-r1", *map(str, args)])
+        with pytest.raises(SystemExit) as stopped:
+            main()
+        return Output(int(stopped.value.code or 0), *capsys.readouterr())
+
+    return run

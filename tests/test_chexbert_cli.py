@@ -10,16 +10,15 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 
-from mrg_r1.cli import main
+from commands import Run
 from mrg_r1.cli.download import fetch
 from mrg_r1.errors import ConfigError, DataError, MissingExtra, MrgError
 from mrg_r1.findings import FINDINGS
@@ -29,26 +28,11 @@ from mrg_r1.labelers.chexbert.int8 import Int8Network, agreement, write_int8
 from tiny_chexbert import BERT, REPORTS, write_files
 
 
-class Output(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
 @pytest.fixture
-def run(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Output]:
+def run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
     """The command, whose CheXbert is small."""
     monkeypatch.setattr(chexbert, "TorchNetwork", partial(TorchNetwork, bert=BERT))
     monkeypatch.setattr(int8, "write_int8", partial(write_int8, bert=BERT))
-
-    def run(*args: object) -> Output:
-        monkeypatch.setattr(sys, "argv", ["mrg-r1", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        return Output(int(stopped.value.code or 0), *capsys.readouterr())
-
     return run
 
 
@@ -74,7 +58,7 @@ def reports(tmp_path: Path) -> Path:
 
 
 def test_label_and_evaluate_take_chexbert(
-    run: Callable[..., Output], files: tuple[Path, Path], reports: Path, tmp_path: Path
+    run: Run, files: tuple[Path, Path], reports: Path, tmp_path: Path
 ) -> None:
     labeler = ChexbertLabeler(TorchNetwork(files[0], "cpu", BERT), files[1])
     options = ("--labeler", "chexbert", "--weights", files[0], "--vocabulary", files[1])
@@ -94,7 +78,7 @@ def test_label_and_evaluate_take_chexbert(
 
 
 def test_what_does_not_go_together_is_one_line(
-    run: Callable[..., Output], files: tuple[Path, Path], reports: Path, tmp_path: Path
+    run: Run, files: tuple[Path, Path], reports: Path, tmp_path: Path
 ) -> None:
     label = ("label", reports, "-o", tmp_path / "out.csv")
     options = ("--labeler", "chexbert", "--weights", files[0], "--vocabulary", files[1])
@@ -109,7 +93,7 @@ def test_what_does_not_go_together_is_one_line(
         assert message in done.err
 
 
-def test_check_shows_digests(run: Callable[..., Output], files: tuple[Path, Path]) -> None:
+def test_check_shows_digests(run: Run, files: tuple[Path, Path]) -> None:
     check = ("chexbert", "check", "--weights", files[0], "--vocabulary", files[1])
     digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in files]
     found = json.loads(run(*check, "--json").out)
@@ -137,7 +121,7 @@ def test_int8_is_nearly_the_same(files: tuple[Path, Path], small: Path) -> None:
 
 @pytest.mark.slow
 def test_int8_reports_its_agreement(
-    run: Callable[..., Output], files: tuple[Path, Path], reports: Path, tmp_path: Path
+    run: Run, files: tuple[Path, Path], reports: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "small.onnx"
     options = ("--weights", files[0], "--vocabulary", files[1])
@@ -253,9 +237,7 @@ def test_a_server_nobody_vouches_for_is_not_trusted(
         fetch(f"{server[0]}/x", tmp_path / "file")
 
 
-def test_download_takes_only_https_and_new_files(
-    run: Callable[..., Output], tmp_path: Path
-) -> None:
+def test_download_takes_only_https_and_new_files(run: Run, tmp_path: Path) -> None:
     (tmp_path / "there").touch()
     for url, name, message in (
         ("http://localhost/x", "new", "give an address that starts with https://"),

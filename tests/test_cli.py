@@ -4,11 +4,10 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 import typer
@@ -16,32 +15,13 @@ from rich.progress import Progress
 
 import mrg_r1
 from audit_run import write_run
+from commands import Run
 from mrg_r1 import doctor, label
-from mrg_r1.cli import app, main
+from mrg_r1.cli import app
 from mrg_r1.cli.app import Rate
 from mrg_r1.config import load_recipe, recipe_names
 from mrg_r1.data import phantom, table
 from mrg_r1.records import Evaluation
-
-
-class Output(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Output]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*args: object) -> Output:
-        monkeypatch.setattr(sys, "argv", ["mrg-r1", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        return Output(int(stopped.value.code or 0), *capsys.readouterr())
-
-    return run
 
 
 def commands(

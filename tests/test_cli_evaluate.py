@@ -3,9 +3,8 @@
 import json
 import re
 import shlex
-import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,28 +12,15 @@ import pytest
 from PIL import Image
 
 from audit_run import write_run
+from commands import Run
 from conftest import SHARED_DATA
-from mrg_r1.cli import main
 from mrg_r1.findings import FINDINGS, Status
 from mrg_r1.labelers.rules import RulesLabeler
 
 ROOT = Path(__file__).parents[1]
-Run = Callable[..., tuple[int, str, str]]
 
 REFERENCES = ["Large pleural effusion. No edema.", "The heart is normal. The lungs are clear."]
 TRAIN = ["The heart is normal.", "The heart is big.", "The lungs are clear. No edema."]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mrg-r1", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture

@@ -5,40 +5,17 @@ import json
 import re
 import shlex
 import shutil
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
-from mrg_r1.cli import main
+from commands import Run
 from mrg_r1.config import load_recipe
 from mrg_r1.data import phantom
 from mrg_r1.policy.settings import TinyConfig
 from mrg_r1.records import Prediction, read_jsonl, write_json
 
 pytestmark = pytest.mark.slow
-
-
-class Output(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Output]
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
-    def run(*args: object) -> Output:
-        monkeypatch.setattr(sys, "argv", ["mrg-r1", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        return Output(int(stopped.value.code or 0), *capsys.readouterr())
-
-    return run
 
 
 @pytest.fixture(scope="module")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
-import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from commands import Run
 from literal_labeler import LiteralLabeler
 from mrg_r1.errors import ConfigError, DataError, MissingExtra
 from mrg_r1.evaluate import evaluate
@@ -243,23 +242,6 @@ def test_an_evaluation_has_means_intervals_and_tests(installed: Path) -> None:
     assert (difference.value, difference.baseline) == (-0.5, "good")
     assert "bertscore" in by_metric(normal)
     assert all("bertscore" not in by_metric(row) for row in constant)  # labels without a text
-
-
-Run = Callable[..., tuple[int, str, str]]
-
-
-@pytest.fixture
-def run(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
-    from mrg_r1.cli import main
-
-    def call(*args: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["mrg-r1", *map(str, args)])
-        with pytest.raises(SystemExit) as stopped:
-            main()
-        captured = capsys.readouterr()
-        return int(stopped.value.code or 0), captured.out, captured.err
-
-    return call
 
 
 @pytest.fixture
