@@ -72,7 +72,7 @@ def policy(drawn: list[Sample]) -> Policy:
     return tiny_policy(drawn)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it is there an event loop runs
 def browser() -> Iterator[Browser]:
     """A headless Chromium."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="pip install 'mrg-r1[dev]'")
