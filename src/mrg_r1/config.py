@@ -8,18 +8,15 @@ plain arguments; nothing below them knows it. The `[sft]` and `[srl]` tables go 
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
-import math
 import tomllib
-import types
-import typing
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
+from mrg_r1.checked import Rule, build, nearest, override
 from mrg_r1.completion import INSTRUCTION
 from mrg_r1.data.samples import Section, Views
 from mrg_r1.errors import ConfigError
@@ -154,7 +151,7 @@ def recipe_text(name_or_path: str) -> str:
         return Path(name_or_path).read_text("utf-8-sig")
     except (FileNotFoundError, NotADirectoryError):
         raise ConfigError(
-            f"no recipe or file '{name_or_path}'{_nearest(name_or_path, recipe_names())}; "
+            f"no recipe or file '{name_or_path}'{nearest(name_or_path, recipe_names())}; "
             "type 'mrg-r1 recipes' to list them"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
@@ -172,9 +169,9 @@ def load_recipe(name_or_path: str, overrides: Sequence[str] = ()) -> Recipe:
         ConfigError: all problems at once, on one line.
     """
     table = _read(name_or_path)
-    problems = [text for text in (_override(table, override) for override in overrides) if text]
+    problems = [wrong for text in overrides if (wrong := override(table, text))]
     table.setdefault("name", Path(name_or_path).stem)
-    recipe: Recipe | None = _build(Recipe, table, "", problems)
+    recipe: Recipe | None = build(Recipe, table, _RULES, problems)
     if recipe is not None:
         problems += _contradictions(recipe)
     if problems or recipe is None:
@@ -196,110 +193,11 @@ def _read(name_or_path: str) -> dict[str, Any]:
         raise ConfigError(f"recipe {name_or_path}: not {kind}: {error}") from None
 
 
-def _override(table: dict[str, Any], override: str) -> str:
-    """Sets 'dotted.key=value' in a table; returns what is wrong with it, or ''."""
-    key, separator, text = override.partition("=")
-    *parents, last = [part.strip() for part in key.split(".")]
-    if not separator or not all((*parents, last)):
-        return f"--set {override}: write it as dotted.key=value"
-    for parent in parents:
-        inner = table.setdefault(parent, {})
-        if not isinstance(inner, dict):
-            return f"--set {override}: '{parent}' is a value, not a table"
-        table = cast("dict[str, Any]", inner)
-    table[last] = _toml_value(text)
-    return ""
+_NATURAL: Rule = (lambda value: value >= 0, "0 or more")
+_POSITIVE: Rule = (lambda value: value > 0, "above 0")
+_SHARE: Rule = (lambda value: 0 <= value <= 1, "in [0, 1]")
 
-
-def _toml_value(text: str) -> Any:
-    """The text as a TOML value; the text itself when it is none."""
-    try:
-        document = tomllib.loads(f"value = {text}")
-    except tomllib.TOMLDecodeError:
-        return text
-    return document["value"] if len(document) == 1 else text
-
-
-def _build(cls: type[Any], table: Mapping[str, Any], where: str, problems: list[str]) -> Any:
-    """A dataclass from a table; appends every problem found, and returns None if any was."""
-    hints = typing.get_type_hints(cls)
-    before = len(problems)
-    values: dict[str, Any] = {}
-    for key, value in table.items():
-        if key in hints:
-            values[key] = _value(hints[key], value, f"{where}{key}", problems)
-        else:
-            problems.append(f"unknown key '{where}{key}'{_nearest(key, hints, where)}")
-    return cls(**values) if len(problems) == before else None
-
-
-def _value(hint: Any, value: Any, where: str, problems: list[str]) -> Any:
-    """A value of a field, converted where TOML and Python differ; appends what is wrong."""
-    options = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
-    expected = next(option for option in options if option is not types.NoneType)
-    if dataclasses.is_dataclass(expected) and isinstance(value, dict):
-        return _build(
-            cast("type[Any]", expected), cast("dict[str, Any]", value), f"{where}.", problems
-        )
-    if not _fits(expected, value):
-        problems.append(f"{where}: {_shown(value)} is not {_described(expected)}")
-    elif where in _RULES and not _RULES[where][0](value):
-        problems.append(f"{where}: {_shown(value)} is not {_RULES[where][1]}")
-    elif expected is float:
-        return float(value)
-    return tuple(cast("list[Any]", value)) if isinstance(value, list) else value
-
-
-def _fits(expected: Any, value: Any) -> bool:
-    """Whether a TOML value can be a field of this type; numbers must be finite."""
-    arguments = typing.get_args(expected)
-    match typing.get_origin(expected):
-        case typing.Literal:
-            return isinstance(value, str) and value in arguments
-        case builtin if builtin is tuple:
-            return isinstance(value, list) and all(
-                _fits(arguments[0], item) for item in cast("list[Any]", value)
-            )
-        case builtin if builtin is dict:
-            return isinstance(value, dict)
-        case _ if expected is float:
-            return type(value) in (int, float) and math.isfinite(value)
-        case _:
-            return type(value) is expected
-
-
-def _described(expected: Any) -> str:
-    arguments = typing.get_args(expected)
-    match typing.get_origin(expected):
-        case typing.Literal:
-            return f"{'one of ' if len(arguments) > 1 else ''}{', '.join(arguments)}"
-        case builtin if builtin is tuple:
-            return f"a list, each item {_described(arguments[0])}"
-        case _:
-            return _TYPE_NAMES.get(expected, "a table")
-
-
-_TYPE_NAMES = {
-    int: "an integer",
-    float: "a number",
-    str: "a string (in quotes)",
-    bool: "true or false",
-}
-
-
-def _shown(value: Any) -> str:
-    """A value as a recipe writes it."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"'{value}'" if isinstance(value, str) else str(value)
-
-
-_Rule = tuple[Callable[[Any], bool], str]
-_NATURAL: _Rule = (lambda value: value >= 0, "0 or more")
-_POSITIVE: _Rule = (lambda value: value > 0, "above 0")
-_SHARE: _Rule = (lambda value: 0 <= value <= 1, "in [0, 1]")
-
-_RULES: dict[str, _Rule] = {
+_RULES: dict[str, Rule] = {
     # The run folder is named after it.
     "name": (lambda value: Path(value).name == value not in ("", ".."), "the name of a folder"),
     "seed": (lambda value: 0 <= value < 2**32, "in [0, 2^32)"),
@@ -395,9 +293,3 @@ def _tiny_contradictions(tiny: TinyConfig) -> list[str]:
     if tiny.pixels < 2 * tiny.patch:
         problems.append(f"policy.tiny.pixels: {tiny.pixels} is less than two patches")
     return problems
-
-
-def _nearest(name: str, known: Iterable[str], where: str = "") -> str:
-    """' (did you mean ...?)', or nothing when no known name is close."""
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f" (did you mean '{where}{close[0]}'?)" if close else ""
