@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mrg_r1.data import mimic_cxr
-from mrg_r1.data.mimic_cxr import Sections, sections
+from mrg_r1.data.mimic_sections import Sections, sections
 from mrg_r1.data.study import LeftOut, Position
 from mrg_r1.errors import DataError
 
@@ -48,14 +48,19 @@ def write(
     without: Sequence[str] = (),
     archive: bool = False,
     packed_tables: bool = True,
+    times: Mapping[str, tuple[str, str]] | None = None,
 ) -> None:
-    """Writes MIMIC-CXR-JPG's files for these rows, with one report for each study."""
+    """Writes MIMIC-CXR-JPG's files for these rows, with one report for each study.
+
+    `times` are StudyDate and StudyTime by image; those of all are alike where it is not given.
+    """
     split = "dicom_id,study_id,subject_id,split\n"
-    metadata = "dicom_id,subject_id,study_id,ViewPosition,Rows\n"
+    metadata = "dicom_id,subject_id,study_id,ViewPosition,Rows,StudyDate,StudyTime\n"
     texts: dict[str, str] = {}
     for image, study, patient, part, position in rows:
         split += f"{image},{study},{patient},{part}\n"
-        metadata += f"{image},{patient},{study},{position},3056\n"
+        date, time = (times or {}).get(image, ("21800506", "213014.531"))
+        metadata += f"{image},{patient},{study},{position},3056,{date},{time}\n"
         folder = f"files/p{patient[:2]}/p{patient}/s{study}"
         texts[f"{folder}.txt"] = (reports or {}).get(study, REPORT)
         if image not in without:
@@ -94,6 +99,7 @@ def write(
         ("FINDINGS/IMPRESSION: A.", ("A.", "", "")),
         ("FINDING(S): A.\nCONCLUSION: B.", ("A.", "B.", "")),
         ("REASON FOR EXAMINATION: A.\nHISTORY: B.\nFINDINGS: C.", ("C.", "", "A. B.")),
+        ("REASON FOR THIS EXAMINATION:\n A.\nFINDINGS: C.", ("C.", "", "A.")),
         (
             "HISTORY: A\n wraps.\n\nThe lungs are clear.\n\nIMPRESSION: B.",
             ("", "B.", "A wraps."),
@@ -170,6 +176,85 @@ def test_names_everything_left_out(tmp_path: Path):
         LeftOut(mimic_cxr.NO_REPORT, ("s50000003",)),
         LeftOut(mimic_cxr.NO_TEXT, ("s50000004",)),
     }
+
+
+SERIES = [
+    ("aa", "50000001", "10000001", "train", "PA"),
+    ("ab", "50000001", "10000001", "train", "LATERAL"),
+    ("ba", "50000002", "10000001", "train", "AP"),
+    ("ca", "50000003", "10000001", "train", "AP"),
+]
+
+
+@pytest.mark.parametrize(
+    ("times", "expected"),
+    [
+        # The first study is the last: ids tell nothing of the order.
+        (
+            {"aa": ("21800802", "0.0"), "ab": ("21800802", "0.0"), "ba": ("21800506", "213014.5")},
+            {"s50000001": "s50000002", "s50000002": "s50000003"},
+        ),
+        # A quarter past eight stands as 81500.5 and is before noon, though not as a text.
+        (
+            {"ba": ("21800506", "81500.5"), "ca": ("21800506", "120000"), "aa": ("", "")},
+            {"s50000003": "s50000002"},
+        ),
+        # One image of the first study was taken after the second study: neither is the other's.
+        (
+            {"aa": ("21800506", "1"), "ab": ("21800506", "5"), "ba": ("21800506", "3")},
+            {"s50000001": "s50000003", "s50000002": "s50000003"},
+        ),
+        (dict.fromkeys(("aa", "ab", "ba", "ca"), ("21800506", "213014.531")), {}),
+        ({"ca": ("2180", "noon"), "ba": ("21800101", "")}, {}),
+    ],
+)
+def test_the_previous_study_is_told_by_date_and_time(
+    tmp_path: Path, times: dict[str, tuple[str, str]], expected: dict[str, str]
+):
+    write(tmp_path, SERIES, times={"ca": ("21800505", "235959.999"), **times})
+    loaded = mimic_cxr.load(tmp_path).studies
+    assert {study.id: study.prior.study_id for study in loaded if study.prior} == expected
+
+
+def test_a_previous_study_comes_with_its_report_and_views(tmp_path: Path):
+    times = {"ca": ("21800507", "1")}
+    write(tmp_path, SERIES, times=times, reports={"50000002": "FINDINGS: Old.\nIMPRESSION: Bad."})
+    studies = {study.id: study for study in mimic_cxr.load(tmp_path).studies}
+    prior = studies["s50000003"].prior
+    assert prior is not None
+    assert (prior.study_id, prior.findings, prior.impression) == ("s50000002", "Old.", "Bad.")
+    assert [view.path.name for view in prior.views] == ["ba.jpg"]
+    assert studies["s50000001"].prior is None
+
+
+def test_a_study_that_was_left_out_is_nobodys_previous_one(tmp_path: Path):
+    times = {"ca": ("21800507", "1"), "ba": ("21800506", "235959")}
+    write(tmp_path, SERIES, times=times, reports={"50000002": "No sections."})
+    (_, last) = mimic_cxr.load(tmp_path).studies
+    assert (last.id, last.prior and last.prior.study_id) == ("s50000003", "s50000001")
+
+
+def test_metadata_without_times_give_no_previous_studies(tmp_path: Path):
+    write(tmp_path, SERIES, packed_tables=False)
+    path = tmp_path / "mimic-cxr-2.0.0-metadata.csv"
+    lines = [line.rsplit(",", 2)[0] for line in path.read_text().splitlines()]
+    path.write_text("\n".join(lines))
+    assert all(study.prior is None for study in mimic_cxr.load(tmp_path).studies)
+
+
+def test_reading_tells_how_far_it_is(tmp_path: Path):
+    write(tmp_path)
+    told: list[tuple[int, int]] = []
+    mimic_cxr.load(tmp_path, on_progress=lambda done, total: told.append((done, total)))
+    assert told == [(1, 3), (2, 3), (3, 3)]
+
+
+def test_folders_as_wget_leaves_them(tmp_path: Path):
+    write(tmp_path / "physionet.org" / "files" / "mimic-cxr-jpg" / "2.1.0")
+    assert len(mimic_cxr.load(tmp_path / "physionet.org").studies) == 3
+    assert len(mimic_cxr.load(tmp_path / "physionet.org" / "files").studies) == 3
+    with pytest.raises(DataError, match=r"no folder .*nowhere; pass the folder"):
+        mimic_cxr.load(tmp_path / "nowhere")
 
 
 def test_dicom_images_of_the_original_are_found(tmp_path: Path):

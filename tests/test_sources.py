@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from mrg_r1.data.sources import SOURCES, load
+from mrg_r1.data.table import Columns
 from mrg_r1.errors import ConfigError, DataError
 
 
@@ -34,7 +35,7 @@ def test_options_go_to_the_loader(tmp_path: Path):
     (tmp_path / "a.png").write_bytes(b"x")
     table = tmp_path / "studies.csv"
     table.write_text("id,image,text\n1,a.png,Clear.\n", encoding="utf-8")
-    loaded = load("table", table, report_column="text")
+    loaded = load("table", table, columns=Columns(report="text"))
     assert [study.findings for study in loaded.studies] == ["Clear."]
 
 

@@ -10,7 +10,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from mrg_r1.data import table
-from mrg_r1.data.study import Position
+from mrg_r1.data.study import Position, Prior, View
+from mrg_r1.data.table import Columns
 from mrg_r1.errors import DataError
 
 
@@ -80,14 +81,51 @@ def test_byte_order_mark_and_windows_line_ends(folder: Path):
 
 def test_other_column_names(folder: Path):
     path = write(folder, "case,picture,text,fold\n1,a.png,Clear.,test\n")
-    loaded = table.load(
-        path,
-        id_column="case",
-        image_column="picture",
-        report_column="text",
-        split_column="fold",
-    )
+    columns = Columns(id="case", image="picture", report="text", split="fold")
+    loaded = table.load(path, columns=columns)
     assert loaded.studies[0].split == "test"
+
+
+def test_indication_and_prior_are_read(folder: Path):
+    path = write(
+        folder,
+        "id,image,report,indication,prior_report,prior_image\n"
+        "1,a.png,Clear.,nan,Effusion.,b.png;images/c.dcm\n"
+        "2,a.png,Clear.,Cough.,nan,b.png\n3,a.png,Clear.,,,\n",
+    )
+    first, second, third = table.load(path).studies
+    views = (View(folder / "b.png"), View(folder / "images/c.dcm"))
+    assert (first.indication, first.prior) == ("", Prior(findings="Effusion.", views=views))
+    assert (second.indication, second.prior) == ("Cough.", Prior(views=views[:1]))
+    assert (third.indication, third.prior) == ("", None)
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        (Columns(prior_report="report"), "'report' is both report and prior_report"),
+        (Columns(indication="report"), "'report' is both report and indication"),
+        (Columns(impression="prior_report"), "'prior_report' is both impression and prior_report"),
+    ],
+)
+def test_what_is_to_be_written_cannot_be_in_the_prompt(
+    folder: Path, columns: Columns, message: str
+):
+    path = write(folder, "id,image,report,prior_report\n1,a.png,Clear.,Effusion.\n")
+    with pytest.raises(DataError, match=message):
+        table.load(path, columns=columns)
+
+
+def test_an_image_of_the_study_is_none_of_the_one_before(folder: Path):
+    rows = "s,a.png,C.,\n", "s,b.png,C.,a.png\n"
+    path = write(folder, "study_id,image,report,prior_image\n" + rows[1].replace("a.png", "b.png"))
+    with pytest.raises(
+        DataError, match=r"line 2: image .*b\.png is of study s and of its previous"
+    ):
+        table.load(path)
+    path = write(folder, "study_id,image,report,prior_image\n" + "".join(rows))
+    with pytest.raises(DataError, match="line 3: prior differs from an earlier row of study s"):
+        table.load(path)
 
 
 def test_rows_of_one_study_are_grouped(folder: Path):
@@ -120,7 +158,10 @@ BAD_CSV = [
     ("", "empty; its first line must name the columns"),
     (HEAD, "no rows"),
     ("id,image,text\n1,a.png,C.\n", "no column 'report'; there are: id, image, text"),
-    ("id,image,reports\n1,a.png,C.\n", "did you mean 'reports'?; rename it or set report_column"),
+    (
+        "id,image,reports\n1,a.png,C.\n",
+        "did you mean 'reports'?; rename it or set data.columns.report",
+    ),
     ("image,report\na.png,C.\n", "no column 'id'"),
     ("id,image,report,Split\n1,a.png,C.,test\n", "no column 'split'; did you mean 'Split'?"),
     (HEAD + "1,a.png,\n", "line 2: empty report; write the report or remove the row"),
@@ -209,8 +250,8 @@ def test_missing_file_folder_and_columns_that_were_asked_for(folder: Path):
     with pytest.raises(DataError, match="a folder; pass the CSV"):
         table.load(folder)
     path = write(folder, HEAD + "1,a.png,C.\n")
-    with pytest.raises(DataError, match=r"no column 'fold'.*set split_column"):
-        table.load(path, split_column="fold")
+    with pytest.raises(DataError, match=r"no column 'fold'.*set data\.columns\.split"):
+        table.load(path, columns=Columns(split="fold"))
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Literal, get_args
 
+from mrg_r1.data.context import KINDS, Context, context_of
 from mrg_r1.data.study import LeftOut, Position, Sample, Study, View
 from mrg_r1.errors import ConfigError, DataError
 
@@ -14,7 +16,11 @@ Views = Literal["each", "frontal", "first", "all"]
 
 
 def samples(
-    studies: Iterable[Study], *, section: Section = "findings", views: Views = "each"
+    studies: Iterable[Study],
+    *,
+    section: Section = "findings",
+    views: Views = "each",
+    context: Sequence[Context] = (),
 ) -> tuple[list[Sample], list[LeftOut]]:
     """The samples of these studies, in their order, and the studies that give none, by reason.
 
@@ -26,17 +32,22 @@ def samples(
         views: 'each' pairs each image of a study with its report, a sample each, as the paper
             does (section IV); 'frontal' takes a study's first frontal view; 'first' its first
             view, whatever it shows; 'all' puts all its images into one sample.
+        context: what the prompt says beside the instruction. 'prior-images' shows images of the
+            previous study too: all of them with views 'all', else its first frontal view, or its
+            first where it has none.
 
     Returns:
         Samples with distinct ids, '<study>:<image stem>' for 'each', else the study's id; and
         what was left out.
 
     Raises:
-        ConfigError: no such section or views.
+        ConfigError: no such section, views or context.
         DataError: two samples of one id, that is two studies of one id.
     """
     _check_choice("section", section, get_args(Section))
     _check_choice("views", views, get_args(Views))
+    for kind in context:
+        _check_choice("context", kind, KINDS)
     chosen: list[Sample] = []
     left: dict[str, list[str]] = defaultdict(list)
     for study in studies:
@@ -47,8 +58,10 @@ def samples(
         elif not groups:
             left["no frontal view" if study.views else "no image"].append(study.id)
         else:
+            before = _prior_images(study, views) if "prior-images" in context else ()
+            given = context_of(study, context, len(before))
             chosen += (
-                Sample(name, study.id, tuple(view.path for view in group), reference)
+                Sample(name, study.id, (*(view.path for view in group), *before), reference, given)
                 for name, group in groups
             )
     _check_distinct(chosen)
@@ -85,6 +98,22 @@ def _groups(study: Study, views: Views) -> list[tuple[str, tuple[View, ...]]]:
     else:
         group = study.views[:1] if views == "first" else study.views
     return [(study.id, group)] if group else []
+
+
+def _prior_images(study: Study, views: Views) -> tuple[Path, ...]:
+    found = study.prior.views if study.prior else ()
+    if views != "all":
+        found = sorted(found, key=lambda view: view.position is not Position.FRONTAL)[:1]
+    return tuple(view.path for view in found)
+
+
+def without_context(chosen: Iterable[Sample], context: Iterable[Context]) -> dict[Context, int]:
+    """How many samples lack each kind of context, of those kinds that some sample lacks."""
+    given = [sample.context for sample in chosen]
+    lacking: dict[Context, int] = {
+        kind: sum(kind not in context for context in given) for kind in context
+    }
+    return {kind: count for kind, count in lacking.items() if count}
 
 
 def _ids(study: Study) -> list[str]:

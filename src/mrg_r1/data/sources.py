@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -18,14 +19,20 @@ _LOADERS = {
 }
 SOURCES: tuple[str, ...] = tuple(_LOADERS)
 
+OnProgress = Callable[[int, int], None]
+"""Told how many are done, of how many."""
 
-def load(source: str, root: Path, **options: Any) -> Studies:
+
+def load(
+    source: str, root: Path, *, on_progress: OnProgress | None = None, **options: Any
+) -> Studies:
     """Reads the studies of a source.
 
     Args:
         source: one of `SOURCES`.
         root: the folder of the studies; for 'table' the CSV or JSON lines file.
-        options: keyword arguments of the source's loader, as `split_seed` or `report_column`.
+        on_progress: told how many studies of how many are read, where reading takes minutes.
+        options: keyword arguments of the source's loader, as `split_seed` or `columns`.
 
     Raises:
         ConfigError: no such source.
@@ -36,5 +43,7 @@ def load(source: str, root: Path, **options: Any) -> Studies:
         hint = f"did you mean '{near[0]}'?" if near else f"use one of {', '.join(SOURCES)}"
         raise ConfigError(f"no source '{source}'; {hint}")
     module, function = _LOADERS[source]
+    if on_progress and source == "mimic-cxr":
+        options["on_progress"] = on_progress
     # Imported here: a command that reads a table should not load what draws phantoms.
     return getattr(import_module(module), function)(root.expanduser(), **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 from pathlib import Path
@@ -24,6 +25,16 @@ class View:
 
 
 @dataclass(frozen=True, slots=True)
+class Prior:
+    """The previous study of the same patient, as far as a reader of the next one knows it."""
+
+    study_id: str = ""
+    findings: str = ""
+    impression: str = ""
+    views: tuple[View, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Study:
     """One exam: its views, its report by section, and its split ('train', 'val' or 'test')."""
 
@@ -34,16 +45,22 @@ class Study:
     impression: str = ""
     indication: str = ""
     patient: str = ""
+    prior: Prior | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One row of training or evaluation: images and the reference they are paired with."""
+    """One row of training or evaluation: images and the reference they are paired with.
+
+    `context` is what the prompt says beside the instruction, by kind (see `data.context`). Images
+    of the previous study stand after those of the study.
+    """
 
     id: str
     study_id: str
     images: tuple[Path, ...]
     reference: str
+    context: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from mrg_r1.data.positions import POSITIONS
 from mrg_r1.data.rows import missing_column, read_csv, read_jsonl
-from mrg_r1.data.study import Position, Studies, Study, View
+from mrg_r1.data.study import Position, Prior, Studies, Study, View
 from mrg_r1.errors import DataError
 
 _SPLITS = {
@@ -30,8 +30,8 @@ _NOTHING = {"", "nan", "none", "null"}
 
 
 @dataclass(frozen=True, slots=True)
-class _Columns:
-    """The name of each column in the file; the defaults are the names of those that may miss."""
+class Columns:
+    """The name of each column in the file; one that is not of its default name must be there."""
 
     image: str = "image"
     report: str = "report"
@@ -40,23 +40,16 @@ class _Columns:
     study: str = "study_id"
     impression: str = "impression"
     indication: str = "indication"
+    prior_report: str = "prior_report"
+    prior_image: str = "prior_image"
     view: str = "view"
     patient: str = "patient"
 
 
-def load(
-    path: Path,
-    *,
-    image_column: str = "image",
-    report_column: str = "report",
-    id_column: str = "id",
-    split_column: str = "split",
-    study_column: str = "study_id",
-    impression_column: str = "impression",
-    indication_column: str = "indication",
-    view_column: str = "view",
-    patient_column: str = "patient",
-) -> Studies:
+_DEFAULTS = Columns()
+
+
+def load(path: Path, *, columns: Columns = _DEFAULTS) -> Studies:
     """Reads studies from a CSV file, or from JSON lines where its name ends in .jsonl or .ndjson.
 
     Image and report columns must be there, and the id or the study column. Rows of one study id
@@ -66,26 +59,18 @@ def load(
     - image: paths relative to the file, several separated by ';' (in JSON lines, a list);
     - report: the reference, kept as the study's findings;
     - split: train, val (also valid, validate, validation, dev) or test;
-    - view: frontal, PA, AP, lateral, LL or nothing, one for each image, separated likewise.
+    - view: frontal, PA, AP, lateral, LL or nothing, one for each image, separated likewise;
+    - prior_report, prior_image: of the previous study of the patient; which one that is, and that
+      it is not a later one, only you can know.
 
     Nothing is left out: a row that cannot be used is an error.
 
     Raises:
         DataError: with the file and the line, for a missing column, an empty report, an id that
             occurs twice, an image that is not there, a split or view of another name, rows of
-            one study that disagree, or a line that cannot be decoded.
+            one study that disagree, a report or an image of the study that is given as the
+            previous study's, or a line that cannot be decoded.
     """
-    columns = _Columns(
-        image_column,
-        report_column,
-        id_column,
-        split_column,
-        study_column,
-        impression_column,
-        indication_column,
-        view_column,
-        patient_column,
-    )
     if path.is_dir():
         raise DataError(f"{path}: a folder; pass the CSV or JSON lines file in it")
     jsonl = path.name.lower().removesuffix(".gz").endswith((".jsonl", ".ndjson"))
@@ -94,6 +79,7 @@ def load(
     if not rows:
         raise DataError(f"{path}: no rows; write one per image or study")
     _check_columns(path, columns, present)
+    _check_prompt(path, columns)
     nothing = dict.fromkeys(present)
     studies: dict[str, Study] = {}
     first_line: dict[str, int] = {}
@@ -113,7 +99,7 @@ def load(
     return Studies(tuple(studies.values()))
 
 
-def _check_columns(path: Path, columns: _Columns, present: Sequence[str]) -> None:
+def _check_columns(path: Path, columns: Columns, present: Sequence[str]) -> None:
     """Refuses a column that is missing, and an optional one that was asked for or is misspelt."""
     required = {"image", "report"} if columns.study in present else {"image", "report", "id"}
     folded = {name.casefold(): name for name in present}
@@ -123,13 +109,24 @@ def _check_columns(path: Path, columns: _Columns, present: Sequence[str]) -> Non
         asked = column.name in required or name != column.default
         if name not in present and (asked or near):
             raise DataError(
-                f"{path}: {missing_column(name, present)}; rename it or set {column.name}_column"
+                f"{path}: {missing_column(name, present)}; rename it or set "
+                f"data.columns.{column.name}"
             )
 
 
-def _study(
-    where: str, row: Mapping[str, Any], columns: _Columns, folder: Path
-) -> tuple[Study, str]:
+def _check_prompt(path: Path, columns: Columns) -> None:
+    """Refuses to put into prompts what is to be written."""
+    for given in ("indication", "prior_report"):
+        for answer in ("report", "impression"):
+            name = getattr(columns, given)
+            if name == getattr(columns, answer):
+                raise DataError(
+                    f"{path}: column '{name}' is both {answer} and {given}; what is to be written "
+                    f"cannot be in the prompt, set data.columns.{given} to another"
+                )
+
+
+def _study(where: str, row: Mapping[str, Any], columns: Columns, folder: Path) -> tuple[Study, str]:
     """The study one row makes on its own, and the row's id ('' without an id column)."""
 
     def text(column: str) -> str:
@@ -156,13 +153,35 @@ def _study(
         split=split,
         findings="" if report.casefold() in _NOTHING else report,
         impression=impression,
-        indication=text(columns.indication),
+        indication=_something(text(columns.indication)),
         patient=text(columns.patient),
+        prior=_prior(where, row, columns, folder, _something(text(columns.prior_report))),
     )
     return study, row_id
 
 
-def _views(where: str, row: Mapping[str, Any], columns: _Columns, folder: Path) -> tuple[View, ...]:
+def _something(text: str) -> str:
+    return "" if text.casefold() in _NOTHING else text
+
+
+def _prior(
+    where: str, row: Mapping[str, Any], columns: Columns, folder: Path, report: str
+) -> Prior | None:
+    images = _cells(where, row, columns.prior_image)
+    views = tuple(View(_image(where, folder, image)) for image in images if _something(image))
+    return Prior(findings=report, views=views) if report or views else None
+
+
+def _image(where: str, folder: Path, name: str) -> Path:
+    path = folder / name
+    if not path.is_file():
+        raise DataError(
+            f"{where}: no image {path}; write its path relative to the folder of the table"
+        )
+    return path
+
+
+def _views(where: str, row: Mapping[str, Any], columns: Columns, folder: Path) -> tuple[View, ...]:
     images = _cells(where, row, columns.image)
     if not all(images):
         raise DataError(f"{where}: empty {columns.image}; write the path of an image")
@@ -173,15 +192,10 @@ def _views(where: str, row: Mapping[str, Any], columns: _Columns, folder: Path) 
         raise DataError(
             f"{where}: {len(images)} images and {len(names)} views; write a {columns.view} for each"
         )
-    views: list[View] = []
-    for image, name in zip(images, names, strict=True):
-        path = folder / image
-        if not path.is_file():
-            raise DataError(
-                f"{where}: no image {path}; write its path relative to the folder of the table"
-            )
-        views.append(View(path, _position(where, name)))
-    return tuple(views)
+    return tuple(
+        View(_image(where, folder, image), _position(where, name))
+        for image, name in zip(images, names, strict=True)
+    )
 
 
 def _cells(where: str, row: Mapping[str, Any], column: str) -> list[str]:
@@ -201,7 +215,7 @@ def _position(where: str, name: str) -> Position:
 
 def _joined(where: str, study: Study, other: Study) -> Study:
     """A study with the views of another row of it."""
-    for name in ("split", "findings", "impression", "indication", "patient"):
+    for name in ("split", "findings", "impression", "indication", "patient", "prior"):
         if getattr(study, name) != getattr(other, name):
             raise DataError(
                 f"{where}: {name} differs from an earlier row of study {study.id}; make them alike"
@@ -214,3 +228,9 @@ def _check_views(where: str, study: Study) -> None:
     for path in paths:
         if paths.count(path) > 1:
             raise DataError(f"{where}: image {path} occurs twice in study {study.id}; remove one")
+    for view in study.prior.views if study.prior else ():
+        if view.path in paths:
+            raise DataError(
+                f"{where}: image {view.path} is of study {study.id} and of its previous study; "
+                "remove one"
+            )
