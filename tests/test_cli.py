@@ -171,6 +171,22 @@ def test_data_draws_once_and_reads_back(run: Run, tmp_path: Path) -> None:
     assert (split.code, "there are: train, test" in split.err) == (2, True)
 
 
+def test_data_reads_a_table_with_other_columns(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"x")
+    path, out = tmp_path / "in.csv", tmp_path / "out.jsonl"
+    path.write_text("case,image,text,before,prior_image\n1,a.png,Clear.,Old ____.,\n")
+    columns = ("--column", "id=case", "--column", "report=text", "--column", "prior_report=before")
+    assert run("data", "table", "--root", path, *columns, "-o", out).code == 0
+    (study,) = table.load(out).studies
+    assert (study.id, study.findings) == ("1", "Clear.")
+    assert study.prior
+    assert study.prior.findings == "Old ___."
+    wrong = run("data", "table", "--root", path, "--column", "reports=text")
+    assert wrong == (2, "", "error: --column: unknown key 'reports' (did you mean 'report'?)\n")
+    wrong = run("data", "iu-xray", "--root", path, "--column", "report=text")
+    assert wrong == (2, "", "error: data: iu-xray has its own columns; leave out --column\n")
+
+
 @pytest.mark.slow
 def test_data_tells_what_was_left_out(run: Run, iu_xray_root: Path) -> None:
     shown = run("data", "iu-xray", "--root", iu_xray_root)

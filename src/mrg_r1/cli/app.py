@@ -81,16 +81,28 @@ class Rate(ProgressColumn):
 @contextmanager
 def counting(title: str, total: int | None = None) -> Generator[Callable[[int], None]]:
     """A progress bar with its rate on a terminal, which is told how many more are done."""
+    with _bar() as progress:
+        task = progress.add_task(title, total=total)
+        yield lambda more: progress.update(task, advance=more)
+
+
+@contextmanager
+def reaching(title: str) -> Generator[Callable[[int, int], None]]:
+    """As `counting`, but told how many are done so far, of how many."""
+    with _bar() as progress:
+        task = progress.add_task(title, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), Rate())
-    with Progress(
+    return Progress(
         *columns,
         TimeRemainingColumn(),
         console=notes,
         transient=True,
         disable=not notes.is_terminal,
-    ) as progress:
-        task = progress.add_task(title, total=total)
-        yield lambda more: progress.update(task, advance=more)
+    )
 
 
 @contextmanager

@@ -6,18 +6,25 @@ import json
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.table import Column, Table
 from rich.text import Text
 
-from mrg_r1.cli.app import Json, app, busy, counting, note, print_json, screen
+from mrg_r1.checked import build
+from mrg_r1.cli.app import Json, app, note, print_json, reaching, screen
 from mrg_r1.config import DataRecipe, Source
+from mrg_r1.data.context import readable
 from mrg_r1.data.study import Position, Studies, Study
+from mrg_r1.data.table import Columns
 from mrg_r1.errors import ConfigError, DataError
 from mrg_r1.records import replacing
+
+if TYPE_CHECKING:
+    from mrg_r1.data.completeness import Part
 
 _COUNTS = {"train": 200, "val": 25, "test": 50}
 """Studies that `mrg-r1 data phantom` draws where nothing was drawn and no number is given."""
@@ -47,16 +54,38 @@ def data(
     seed: Annotated[
         int | None, typer.Option(min=0, help="Seed of the drawing (phantom); else 0.")
     ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="KEY=NAME", help="A column's name, as report=text (table); repeatable."
+        ),
+    ] = None,
+    check: Annotated[
+        bool, typer.Option("--check", help="Tell which files are missing (iu-xray, mimic-cxr).")
+    ] = False,
+    checksums: Annotated[
+        bool,
+        typer.Option("--checksums", help="And which differ from SHA256SUMS.txt (mimic-cxr)."),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Tells what is in a data set.
 
     Counts studies, images and views per split, and what was left out, by reason. phantom draws
-    chest X-rays into the folder, unless it holds a drawing and no number is given.
+    chest X-rays into the folder, unless it holds a drawing and no number is given. --check looks
+    for the files that a data set's own tables list; its exit code is 1 where some are missing.
     """
+    if check or checksums:
+        _check(source, root, checksums=checksums, as_json=as_json)
+        return
     counts = {"train": train, "val": val, "test": test}
     given = {name: count for name, count in counts.items() if count is not None}
-    found = _drawn(root, given, seed) if source == "phantom" else _read(source, root, given, seed)
+    if column and source != "table":
+        raise ConfigError(f"data: {source} has its own columns; leave out --column")
+    if source == "phantom":
+        found = _drawn(root, given, seed)
+    else:
+        found = _read(source, root, given, seed, {"columns": _columns(column)} if column else {})
     studies = found.of_split(split) if split else found.studies
     if split and not studies:
         there = ", ".join(dict.fromkeys(study.split for study in found.studies)) or "none"
@@ -78,26 +107,38 @@ def _drawn(root: Path, given: dict[str, int], seed: int | None) -> Studies:
     if not given and seed is None and (root / "settings.json").exists():
         return phantom.read(root)
     counts = {**dict.fromkeys(_COUNTS, 0), **given} if given else _COUNTS
-    done = 0
-    with counting("drawing studies", sum(counts.values())) as advance:
-
-        def on_progress(so_far: int, _: int) -> None:
-            nonlocal done
-            advance(so_far - done)
-            done = so_far
-
+    with reaching("drawing studies") as on_progress:
         return phantom.draw(
             root, **counts, seed=seed or 0, size=DataRecipe().size, on_progress=on_progress
         )
 
 
-def _read(source: Source, root: Path, given: dict[str, int], seed: int | None) -> Studies:
+def _columns(named: Sequence[str]) -> Columns:
+    """Names of columns from 'report=text' and the like.
+
+    Raises:
+        ConfigError: no such column.
+    """
+    problems: list[str] = []
+    table: dict[str, Any] = {}
+    for text in named:
+        key, _, name = text.partition("=")
+        table[key.strip()] = name.strip()
+    columns: Columns | None = build(Columns, table, {}, problems)
+    if columns is None:
+        raise ConfigError("--column: " + "; ".join(problems))
+    return columns
+
+
+def _read(
+    source: Source, root: Path, given: dict[str, int], seed: int | None, options: dict[str, Any]
+) -> Studies:
     if given or seed is not None:
         raise ConfigError(f"data: {source} is read, not drawn; leave out numbers and seed")
     from mrg_r1.data.sources import load
 
-    with busy("reading studies"):
-        return load(source, root)
+    with reaching("reading studies") as on_progress:
+        return load(source, root, on_progress=on_progress, **options)
 
 
 def _to_line(study: Study, folder: Path) -> str:
@@ -112,7 +153,46 @@ def _to_line(study: Study, folder: Path) -> str:
         "impression": study.impression,
         "indication": study.indication,
     }
+    if study.prior:
+        prior = study.prior
+        document["prior_report"] = readable(f"{prior.findings} {prior.impression}")
+        document["prior_image"] = [os.path.relpath(view.path, folder) for view in prior.views]
     return json.dumps(document, ensure_ascii=False) + "\n"
+
+
+def _check(source: Source, root: Path, *, checksums: bool, as_json: bool) -> None:
+    """Tells what of a data set is in a folder; leaves with 1 where something is missing."""
+    from mrg_r1.data.completeness import check, check_sums
+
+    if checksums and source != "mimic-cxr":
+        raise ConfigError(f"data: {source} comes without checksums; leave out --checksums")
+    with reaching("looking for files") as on_progress:
+        parts = check(source, root, on_progress)
+    if checksums:
+        with reaching("computing checksums") as on_progress:
+            parts.append(check_sums(root, on_progress))
+    if as_json:
+        print_json({"source": source, "parts": [asdict(part) for part in parts]})
+    else:
+        _show_parts(parts)
+    if any(part.missing and part.needed for part in parts):
+        raise typer.Exit(1)
+
+
+def _show_parts(parts: Sequence[Part]) -> None:
+    numbers = (Column("here", justify="right"), Column("of", justify="right"))
+    lacking = Column("missing", justify="right")
+    table = Table("what", *numbers, lacking, Column("such as", overflow="fold"))
+    for part in parts:
+        counts = (part.found, part.expected, len(part.missing))
+        first = ", ".join(part.missing[:_SHOWN])
+        table.add_row(Text(part.name), *(f"{count:,}" for count in counts), Text(first))
+    screen.print(table)
+    for part in parts:
+        if part.missing:
+            note(f"{part.name}: {part.remedy}")
+    if not any(part.missing for part in parts):
+        screen.print("complete")
 
 
 def _summary(source: str, studies: Sequence[Study], found: Studies) -> dict[str, Any]:
