@@ -54,6 +54,10 @@ class PolicyRecipe:
     instruction: str = INSTRUCTION
     dtype: Literal["float32", "bfloat16", "auto"] = "float32"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
+    # Of the frozen weights under an adapter: NF4 with double quantization, as in QLoRA.
+    quantization: Literal["none", "4bit"] = "none"
+    # What an image is shrunk to at most; 0 is what the model's processor says.
+    max_pixels: int = 0
     # What the supervised start writes in the think part: the paper has no reasoning to imitate.
     think: Literal["labels", "none"] = "labels"
 
@@ -204,6 +208,8 @@ _RULES: dict[str, Rule] = {
     "data.train": _NATURAL,
     "data.test": _NATURAL,
     "data.size": (lambda value: value >= 64, "64 or more"),
+    # A token of Qwen3-VL is a square of 32 pixels.
+    "policy.max_pixels": (lambda value: value == 0 or value >= 1024, "0 or at least 1024"),
     "policy.lora.rank": _POSITIVE,
     "policy.lora.alpha": _POSITIVE,
     "policy.lora.dropout": (lambda value: 0 <= value < 1, "in [0, 1)"),
@@ -236,9 +242,13 @@ def _contradictions(recipe: Recipe) -> list[str]:
     if bool(policy.path) == (policy.tiny is not None):
         problems.append("policy: give either path (a local model folder) or a [policy.tiny] table")
     if policy.tiny is not None:
-        problems += _tiny_contradictions(policy.tiny)
+        problems += _tiny_contradictions(policy.tiny, policy)
     elif policy.warmup is not None:
         problems.append("policy.warmup: only a tiny policy starts blind; leave the table out")
+    elif policy.quantization != "none" and policy.lora is None:
+        problems.append(
+            "policy.quantization: 4-bit weights cannot learn; add a [policy.lora] table"
+        )
     if data.source != "phantom" and not data.root:
         problems.append(f"data.root: where is {data.source}? add --set data.root=FOLDER")
     if data.source == "phantom" and not (data.train and data.test):
@@ -280,8 +290,8 @@ def _labeler_contradictions(labeler: LabelerRecipe, judge: str) -> list[str]:
     return problems
 
 
-def _tiny_contradictions(tiny: TinyConfig) -> list[str]:
-    """Widths that attention heads and their rotary positions cannot share evenly."""
+def _tiny_contradictions(tiny: TinyConfig, policy: PolicyRecipe) -> list[str]:
+    """Widths that heads and rotary positions cannot share evenly, and keys of trained models."""
     problems = [
         f"policy.tiny.{name}: {width} is not a multiple of {per_head} x heads ({tiny.heads})"
         for name, width, per_head in (
@@ -292,4 +302,10 @@ def _tiny_contradictions(tiny: TinyConfig) -> list[str]:
     ]
     if tiny.pixels < 2 * tiny.patch:
         problems.append(f"policy.tiny.pixels: {tiny.pixels} is less than two patches")
+    if policy.quantization != "none":
+        problems.append(
+            "policy.quantization: only for a policy.path; a tiny policy is small enough"
+        )
+    if policy.max_pixels:
+        problems.append("policy.max_pixels: only for a policy.path; use policy.tiny.pixels")
     return problems

@@ -20,7 +20,8 @@ from mrg_r1.run import Run
 def export_policy(root: Path, out: Path) -> None:
     """Writes the policy of the run in `root` to the new folder `out`, whole or not at all.
 
-    An adapter is merged into its base, W + (alpha / r) B A, in the recipe's dtype. Weights are
+    An adapter is merged into its base, W + (alpha / r) B A, in the recipe's dtype; where W was in 4
+    bits, into the values that those stand for, on which the adapter was trained. Weights are
     safetensors under the names of the published model; the scores and a model card lie beside
     them.
 
@@ -38,7 +39,7 @@ def export_policy(root: Path, out: Path) -> None:
     card = model_card(run, identity(root))
     out.parent.mkdir(parents=True, exist_ok=True)
     dtype = load_recipe(str(run.recipe)).policy.dtype
-    policy = load_policy(folder, dtype=dtype, trainable=True)
+    policy = load_policy(folder, dtype=dtype, trainable=True, dequantized=True)
     model = policy.model.merge_and_unload() if policy.adapted else policy.model
     staging = out.with_name(f".{out.name}.export")
     shutil.rmtree(staging, ignore_errors=True)

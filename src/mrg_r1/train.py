@@ -303,6 +303,8 @@ def _load(policy: PolicyRecipe, folder: Path, *, trainable: bool = False) -> Pol
         attention=policy.attention,
         trainable=trainable,
         instruction=policy.instruction,
+        quantization=policy.quantization,
+        max_pixels=policy.max_pixels,
     )
 
 

@@ -168,9 +168,7 @@ def _learning(weights: Weights, job: Job) -> int:
     """Bytes of a weight that learns: PEFT keeps an adapter in 32 bits where nothing else asks."""
     if job.sharding.bucket and job.bf16:
         return 2
-    if weights.lora is None:
-        return weights.size
-    return 2 if weights.four_bit else 4
+    return weights.size if weights.lora is None else 4
 
 
 def _sampling(

@@ -1,14 +1,15 @@
 """Loads a policy from a folder: a run, a saved adapter, or any local vision-language model.
 
-Beside weights and processor a saved policy keeps its instruction in `mrg_r1.json`: a policy asked
-with other words than it was trained on writes other reports.
+Beside weights and processor a saved policy keeps in `mrg_r1.json` its instruction, and whether it
+was trained on weights in 4 bits: asked with other words, or on other weights, it writes other
+reports.
 """
 
 from __future__ import annotations
 
 import shutil
 import warnings
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mrg_r1.completion import INSTRUCTION
 from mrg_r1.errors import DataError
+from mrg_r1.policy.four_bit import four_bit_options, is_four_bit, learns_after_sampling, plain
+from mrg_r1.policy.pixels import limit_pixels
 from mrg_r1.policy.quiet import quiet
 from mrg_r1.records import read_json, write_json
 
@@ -59,6 +62,11 @@ class Policy:
         """Whether the model is an adapter on a frozen base."""
         return isinstance(self.model, PeftModel)
 
+    @property
+    def four_bit(self) -> bool:
+        """Whether the weights, of the base if there is an adapter, are in 4 bits."""
+        return is_four_bit(self.model)
+
     def forbidden_tokens(self) -> list[int]:
         """Control tokens that must never be sampled.
 
@@ -86,7 +94,8 @@ class Policy:
         try:
             self.model.save_pretrained(temporary)
             self.processor.save_pretrained(temporary)
-            write_json(temporary / _OURS, {"instruction": self.instruction})
+            how = {"quantization": "4bit"} if self.four_bit else {}
+            write_json(temporary / _OURS, {"instruction": self.instruction, **how})
             temporary.rename(folder)
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
@@ -124,6 +133,9 @@ def load_policy(
     attention: str = "sdpa",
     trainable: bool = False,
     instruction: str = "",
+    quantization: str = "",
+    max_pixels: int = 0,
+    dequantized: bool = False,
 ) -> Policy:
     """Loads a model or an adapter on its base, with the processor saved beside it.
 
@@ -136,30 +148,45 @@ def load_policy(
         trainable: leaves the model to a trainer: an adapter's weights take gradients, and nothing
             is placed yet. Otherwise the model is placed on the accelerator, if there is one.
         instruction: replaces the one saved with the policy.
+        quantization: '4bit' or 'none'; else as saved with the policy.
+        max_pixels: what an image is shrunk to at most; 0 is what the processor says.
+        dequantized: writes the values of weights in 4 bits out, under an adapter too.
 
     Raises:
+        ConfigError: images of this model have a fixed size, so that `max_pixels` does not apply.
         DataError: there is no policy, it is damaged, it is no vision-language model, or its base
             model is not where its adapter says.
+        MissingExtra: weights in 4 bits need bitsandbytes.
     """
     folder = policy_folder(path)
     adapter = folder / "adapter_config.json"
     with _errors_naming(folder):
+        ours = folder / _OURS
+        saved = read_json(ours) if ours.is_file() else {"instruction": INSTRUCTION}
+        kept = four_bit_options(dtype) if _in_four_bits(quantization, saved) else {}
         base = _base_of(adapter) if adapter.is_file() else folder
-        model = _load_model(base, dtype, attention)
+        model = _load_model(base, dtype, attention, kept)
+        if is_four_bit(model):
+            learns_after_sampling(model)
+            model = plain(model) if dequantized else model
         if adapter.is_file():
             model = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
         processor = AutoProcessor.from_pretrained(
             folder, local_files_only=True, trust_remote_code=False
         )
         _fill(processor, model.config)
+        if max_pixels:
+            limit_pixels(processor.image_processor, max_pixels)
         processor.tokenizer.padding_side = "left"
         if processor.tokenizer.pad_token is None:  # as of Mistral: padding is masked anyway
             processor.tokenizer.pad_token = processor.tokenizer.eos_token
-        ours = folder / _OURS
-        saved = read_json(ours)["instruction"] if ours.is_file() else INSTRUCTION
-    return Policy(
-        model if trainable else model.to(PartialState().device), processor, instruction or saved
-    )
+    if not trainable:
+        model = model.to(PartialState().device)
+    return Policy(model, processor, instruction or saved["instruction"])
+
+
+def _in_four_bits(asked: str, saved: Mapping[str, Any]) -> bool:
+    return (asked or saved.get("quantization")) == "4bit"
 
 
 def _fill(processor: Any, config: Any) -> None:
@@ -174,7 +201,7 @@ def _fill(processor: Any, config: Any) -> None:
     processor.num_additional_image_tokens = config.image_seq_length - patches + left_out
 
 
-def _load_model(folder: Path, dtype: str, attention: str) -> Any:
+def _load_model(folder: Path, dtype: str, attention: str, kept: Mapping[str, Any]) -> Any:
     loaded: Any = AutoModelForImageTextToText.from_pretrained(
         # An adapter records this path as its base's: absolute, it holds from any directory.
         folder.resolve(),
@@ -184,6 +211,7 @@ def _load_model(folder: Path, dtype: str, attention: str) -> Any:
         trust_remote_code=False,
         weights_only=True,
         output_loading_info=True,
+        **kept,
     )
     model, loading = loaded
     if absent := sorted(loading["missing_keys"]):

@@ -10,6 +10,7 @@ from peft import PeftModel
 from transformers import PrinterCallback, Trainer, TrainerState
 
 from mrg_r1.errors import ConfigError
+from mrg_r1.policy.four_bit import learns_small_steps
 from mrg_r1.policy.load import load_policy
 from mrg_r1.trainers.callbacks import WHOLE
 from mrg_r1.trainers.faults import faults_named
@@ -45,6 +46,7 @@ def run_stage(
     """
     # It prints every log on standard output, which is for results.
     trainer.remove_callback(PrinterCallback)
+    learns_small_steps(trainer.model)
     checkpoint = last_whole_checkpoint(folder)
     _remove_half_written(folder)
     if is_main():
