@@ -197,7 +197,7 @@ def test_vllm_takes_its_share_or_none() -> None:
 
 
 def test_four_bits() -> None:
-    found = sizes(plan(four_bit=True))
+    found = sizes(plan(replace(PAPER, policy=replace(PAPER.policy, quantization="4bit"))))
     linear = plan().model.shape.linear_weights
     assert found["weights"] == pytest.approx(
         linear * (0.5 + 1 / 64 + 1 / 4096) + 2 * (8_292_166_656 - linear)

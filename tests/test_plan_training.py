@@ -28,6 +28,7 @@ from mrg_r1.policy.load import Policy
 from mrg_r1.policy.lora import lora_config
 from mrg_r1.policy.quiet import quiet
 from mrg_r1.policy.settings import LoraSettings
+from mrg_r1.policy.tiny import build_tiny
 from mrg_r1.rewards.format import FormatReward
 from mrg_r1.trainers.faults import faults_named
 from mrg_r1.trainers.options import grpo_config
@@ -242,3 +243,49 @@ def test_activations_are_about_those_that_a_model_keeps(
     layer = kept_by_layer(shape, Weights(4, lora=lora), job)
     planned = layer * batch["input_ids"].numel() * shape.text.layers
     assert 0.75 < sum(saved.values()) / planned < 1.25
+
+
+@pytest.mark.slow
+def test_8_bit_adamw_takes_steps_in_as_many_bytes_as_planned(
+    drawn: Sequence[Sample], tmp_path: Path
+) -> None:
+    """Of rank 32 on widths of 96 and 288: matrices of 3,072 weights stay in 32 bits, larger not."""
+    pytest.importorskip("bitsandbytes", reason="pip install 'mrg-r1[qlora]'")
+    wide, lora = replace(TINY, text_width=96), LoraSettings(rank=32, alpha=64)
+    policy = build_tiny([*(sample.reference for sample in drawn), INSTRUCTION], wide, seed=0)
+    srl = {
+        "bf16": False,
+        "gradient_checkpointing": False,
+        "max_steps": 2,
+        "per_device_train_batch_size": 4,
+        "max_completion_length": 4,
+        "optim": "adamw_bnb_8bit",
+        "learning_rate": 1e-2,
+        "entropy_coef": 0.01,  # gradients even where all rewards are 0
+    }
+    with faults_named(tmp_path):
+        trainer = trainer_for(policy.model, "auto")(
+            model=policy.model,
+            reward_funcs=[FormatReward()],
+            args=grpo_config(srl, tmp_path, 0, reward_weights=[1.0]),
+            train_dataset=rows(drawn, INSTRUCTION),
+            processing_class=policy.processor,
+            peft_config=lora_config(policy.model, lora),
+        )
+        learning = [weight for weight in trainer.model.parameters() if weight.requires_grad]
+        before = [weight.detach().clone() for weight in learning]
+        trainer.train()
+    assert trainer.state.global_step == 2
+    assert not any(torch.equal(*pair) for pair in zip(before, learning, strict=True))
+    states: dict[Any, dict[str, Any]] = trainer.optimizer.state
+    kept = [
+        value
+        for state in states.values()
+        for name, value in state.items()
+        if torch.is_tensor(value) and name not in ("qmap1", "qmap2")  # one for all matrices
+    ]
+    assert {value.dtype for value in kept} == {torch.uint8, torch.float32}
+    shape = tiny_shape(replace(wide, vocabulary=len(policy.processor.tokenizer)))
+    matrices = shape.lora_matrices(lora)
+    assert {size < 4096 for size in matrices} == {True, False}
+    assert sum(value.nbytes for value in kept) == state_bytes(matrices, True, 4)

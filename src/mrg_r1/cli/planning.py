@@ -28,10 +28,6 @@ def plan(
     image: Annotated[
         str | None, typer.Option(metavar="WxH", help="An image's pixels; else as data.root has.")
     ] = None,
-    max_pixels: Annotated[
-        int | None,
-        typer.Option(min=1, help="Of an image after resizing; else as the model's processor."),
-    ] = None,
     samples: Annotated[
         int | None, typer.Option(min=1, help="To train on; else counted in data.root.")
     ] = None,
@@ -41,9 +37,6 @@ def plan(
     completion_tokens: Annotated[
         float | None, typer.Option(min=1, help="Mean length, for time; else the longest allowed.")
     ] = None,
-    four_bit: Annotated[
-        bool, typer.Option("--four-bit", help="As if weights were kept in 4 bits (QLoRA).")
-    ] = False,
     mfu: Annotated[
         float, typer.Option(min=0.01, max=1, help="Share of a GPU's FLOP/s (assumed).")
     ] = 0.4,
@@ -68,11 +61,9 @@ def plan(
     given = Given(
         model=model or "",
         image=_size(image) if image else None,
-        max_pixels=max_pixels or 0,
         samples=samples or 0,
         prompt=prompt_tokens or 0,
         completion=completion_tokens or 0,
-        four_bit=four_bit,
         rates=Rates(mfu, bandwidth, token_ms / 1e3),
     )
     made = make_plan(checked, gpus, given)

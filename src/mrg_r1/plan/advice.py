@@ -68,19 +68,16 @@ def _tries(now: Plan) -> Iterator[_Try]:
     if job.sharding.bucket and job.gpus > 1:
         yield "--set srl.deepspeed.zero_optimization.stage=3", _zero_three
     yield _option("optim", "adamw_bnb_8bit")
-    yield (
-        f"images of at most {_FEWER_PIXELS // 28**2:,} tokens: max_pixels = {_FEWER_PIXELS} in the "
-        f"model's preprocessor_config.json (--max-pixels {_FEWER_PIXELS} here)",
-        lambda asked: (asked[0], replace(asked[1], max_pixels=_FEWER_PIXELS)),
-    )
+    if now.model.resolution.most > _FEWER_PIXELS:
+        yield f"--set policy.max_pixels={_FEWER_PIXELS}", _policy(max_pixels=_FEWER_PIXELS)
     if job.completion > _SHORTER:
         yield _option("max_completion_length", _SHORTER)
+    adapter = {"lora": now.weights.lora or LoraSettings()}
+    rank = f"--set policy.lora.rank={adapter['lora'].rank}"
     if now.weights.lora is None:
-        yield "an adapter: --set policy.lora.rank=128", _adapter
-    yield (
-        "weights in 4 bits: a policy.path that bitsandbytes has stored so (--four-bit here)",
-        _four_bit,
-    )
+        yield rank, _policy(**adapter)
+    also = "" if now.weights.lora else f" {rank}"
+    yield f"--set policy.quantization=4bit{also}", _policy(quantization="4bit", **adapter)
 
 
 def _option(key: str, value: Any) -> _Try:
@@ -99,10 +96,5 @@ def _zero_three(asked: Asked) -> Asked:
     return replace(recipe, srl=srl), given
 
 
-def _adapter(asked: Asked) -> Asked:
-    recipe, given = asked
-    return replace(recipe, policy=replace(recipe.policy, lora=LoraSettings())), given
-
-
-def _four_bit(asked: Asked) -> Asked:
-    return asked[0], replace(asked[1], four_bit=True)
+def _policy(**keys: Any) -> Callable[[Asked], Asked]:
+    return lambda asked: (replace(asked[0], policy=replace(asked[0].policy, **keys)), asked[1])

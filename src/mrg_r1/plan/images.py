@@ -34,9 +34,13 @@ class Resolution:
         return columns * rows
 
 
-def resolution_of(preprocessor: Mapping[str, Any], step: int) -> Resolution:
-    """The resolution that a `preprocessor_config.json` sets, by either pair of its keys."""
+def resolution_of(preprocessor: Mapping[str, Any], step: int, max_pixels: int = 0) -> Resolution:
+    """The resolution that a `preprocessor_config.json` sets, by either pair of its keys.
+
+    `max_pixels`, where given, replaces the upper bound, and the lower one if that is higher.
+    """
     size: Mapping[str, Any] = preprocessor.get("size") or {}
     least = preprocessor.get("min_pixels") or size.get("shortest_edge") or 56 * 56
     most = preprocessor.get("max_pixels") or size.get("longest_edge") or 28 * 28 * 1280
-    return Resolution(step, least, most)
+    most = max_pixels or most
+    return Resolution(step, min(least, most), most)

@@ -32,11 +32,9 @@ class Given:
 
     model: str = ""
     image: tuple[int, int] | None = None
-    max_pixels: int = 0
     samples: int = 0
     prompt: int = 0
     completion: float = 0
-    four_bit: bool = False
     rates: Rates = field(default_factory=Rates)
 
 
@@ -108,8 +106,8 @@ def make_plan(recipe: Recipe, gpus: str, given: Given) -> Plan:
     """
     count, gpu = gpus_of(gpus)
     job = job_of(recipe.srl, count)
-    model, data = _model(recipe, given), _data(recipe, given)
-    weights = _weights(recipe, job, given.four_bit or model.four_bit)
+    model, data = model_of(recipe.policy, given.model), _data(recipe, given)
+    weights = _weights(recipe, job, model.four_bit)
     load = _load(recipe, model, data, given.prompt)
     completion = given.completion or job.completion
     chexbert = recipe.labeler.name == "chexbert" and recipe.labeler.device != "cpu"
@@ -120,13 +118,6 @@ def make_plan(recipe: Recipe, gpus: str, given: Given) -> Plan:
         parts=tuple(parts(shape, weights, job, load, gpu, given.rates, completion=completion)),
         judging=_judging(recipe, model, data, weights, job, load, gpu, given),
     )
-
-
-def _model(recipe: Recipe, given: Given) -> Model:
-    model = model_of(recipe.policy, given.model)
-    if not given.max_pixels:
-        return model
-    return replace(model, resolution=replace(model.resolution, most=given.max_pixels))
 
 
 def _data(recipe: Recipe, given: Given) -> Data:
@@ -142,6 +133,7 @@ def _weights(recipe: Recipe, job: Job, four_bit: bool) -> Weights:
     policy = recipe.policy
     # DeepSpeed casts what it is given.
     narrow = policy.dtype != "float32" or (job.sharding.bucket and job.bf16)
+    four_bit = four_bit or policy.quantization == "4bit"
     return Weights(2 if narrow else 4, four_bit, policy.lora, eager=policy.attention == "eager")
 
 

@@ -88,36 +88,37 @@ def model_of(policy: PolicyRecipe, name: str = "") -> Model:
         ConfigError: no such model is known, or its configuration cannot be planned.
     """
     if name:
-        return _published(name)
+        return _published(name, policy.max_pixels)
     if policy.tiny:
         shape = tiny_shape(policy.tiny)
         area = policy.tiny.pixels**2
         return Model(shape, Resolution(_step(shape), area, area), "the recipe's [policy.tiny]")
     folder = Path(policy.path).expanduser()
     if (folder / "config.json").is_file():
-        return _of_folder(folder)
+        return _of_folder(folder, policy.max_pixels)
     if match := _named_in(folder.name):
-        return _published(match)
+        return _published(match, policy.max_pixels)
     raise ConfigError(
         f"policy.path: {policy.path} is not here, and its name is of no published model; "
         f"add --model with one of {', '.join(table('models'))}"
     )
 
 
-def _published(name: str) -> Model:
+def _published(name: str, max_pixels: int) -> Model:
     models = table("models")
     if name not in models:
         raise ConfigError(f"--model {name}: use one of {', '.join(models)}")
     shape = shape_of(models[name])
-    resolution = resolution_of(models[name], _step(shape))
+    resolution = resolution_of(models[name], _step(shape), max_pixels)
     return Model(shape, resolution, f"the published configuration of {models[name]['source']}")
 
 
-def _of_folder(folder: Path) -> Model:
+def _of_folder(folder: Path, max_pixels: int) -> Model:
     config = _json(folder / "config.json")
     shape = shape_of(config)
     processor = folder / "preprocessor_config.json"
-    resolution = resolution_of(_json(processor) if processor.is_file() else {}, _step(shape))
+    bounds: Mapping[str, Any] = _json(processor) if processor.is_file() else {}
+    resolution = resolution_of(bounds, _step(shape), max_pixels)
     quantized: Mapping[str, Any] = config.get("quantization_config") or {}
     four_bit = bool(quantized.get("load_in_4bit"))
     return Model(shape, resolution, f"{folder}/config.json", four_bit)
