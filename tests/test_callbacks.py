@@ -16,6 +16,8 @@ from mrg_r1.records import SampledCompletion, StepMetrics, read_jsonl, write_jso
 from mrg_r1.trainers.callbacks import WHOLE, CompletionLog, RunRecorder
 from mrg_r1.trainers.stage import finished_checkpoint, last_whole_checkpoint
 
+WIDE: Any = SimpleNamespace(fp16=False)
+
 
 def state(step: int, of: int = 9, main: bool = True) -> TrainerState:
     return TrainerState(global_step=step, max_steps=of, is_world_process_zero=main)
@@ -24,7 +26,7 @@ def state(step: int, of: int = 9, main: bool = True) -> TrainerState:
 def test_steps_are_recorded_without_the_clock(tmp_path: Path) -> None:
     recorder = RunRecorder("srl", tmp_path / "metrics.jsonl")
     control: Any = TrainerControl()
-    arguments: Any = SimpleNamespace(output_dir=str(tmp_path))
+    arguments: Any = SimpleNamespace(output_dir=str(tmp_path), fp16=False)
     for step, logs in enumerate(
         [{"loss": 1, "step_time": 3.1}, {"loss": 0.5, "kl": 0.1}, {"train_runtime": 9.0}], 1
     ):
@@ -36,12 +38,25 @@ def test_steps_are_recorded_without_the_clock(tmp_path: Path) -> None:
     ]
 
 
-@pytest.mark.parametrize("loss", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_stops_the_run(tmp_path: Path, loss: float) -> None:
+@pytest.mark.parametrize("main", [True, False])
+@pytest.mark.parametrize("name", ["loss", "grad_norm"])
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_what_is_no_number_stops_the_run_in_every_process(
+    tmp_path: Path, main: bool, name: str, value: float
+) -> None:
     recorder = RunRecorder("srl", tmp_path / "metrics.jsonl")
     nothing: Any = None
-    with pytest.raises(ConfigError, match=r"srl step 7: the loss is (nan|inf); lower srl.learn"):
-        recorder.on_log(nothing, state(7), nothing, {"loss": loss})
+    message = rf"srl step 7: {name} is (nan|inf); lower srl.learning_rate .* with --resume$"
+    with pytest.raises(ConfigError, match=message):
+        recorder.on_log(WIDE, state(7, main=main), nothing, {"loss": 1.0, name: value})
+
+
+def test_fp16_looks_for_its_scale_by_gradients_that_are_no_numbers(tmp_path: Path) -> None:
+    recorder = RunRecorder("srl", tmp_path / "metrics.jsonl")
+    nothing: Any = None
+    narrow: Any = SimpleNamespace(fp16=True)
+    recorder.on_log(narrow, state(1), nothing, {"loss": 1.0, "grad_norm": math.inf})
+    assert read_jsonl(recorder.metrics, StepMetrics) == [StepMetrics("srl", 1, {"loss": 1.0})]
 
 
 def test_other_figures_that_are_no_number_are_told_once(
@@ -50,7 +65,7 @@ def test_other_figures_that_are_no_number_are_told_once(
     recorder = RunRecorder("srl", tmp_path / "metrics.jsonl")
     nothing: Any = None
     for step in (1, 2):
-        recorder.on_log(nothing, state(step), nothing, {"loss": 1.0, "kl": math.nan})
+        recorder.on_log(WIDE, state(step), nothing, {"loss": 1.0, "kl": math.nan})
     assert [line.values for line in read_jsonl(recorder.metrics, StepMetrics)] == [{"loss": 1}] * 2
     assert capsys.readouterr().err == "srl step 1: kl is nan, left out\n"
 
@@ -64,7 +79,7 @@ def recorded(metrics: Path, logs: Sequence[dict[str, float]], first: int = 1) ->
     recorder, nothing = RunRecorder("srl", metrics), cast("Any", None)
     recorder.on_train_begin(nothing, state(first - 1), nothing)
     for step, figures in enumerate(logs, first):
-        recorder.on_log(nothing, state(step, of=99), nothing, figures)
+        recorder.on_log(WIDE, state(step, of=99), nothing, figures)
 
 
 def test_a_warning_is_recorded_at_each_step_and_told_once_until_it_is_over(

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from safetensors import SafetensorError
 
-from mrg_r1.errors import ConfigError
+from mrg_r1.errors import ConfigError, MissingExtra, MrgError
 from mrg_r1.trainers.faults import faults_named
 
 FULL = {
@@ -26,6 +26,26 @@ def test_a_full_disk_is_named_whoever_found_it(tmp_path: Path, case: str) -> Non
     ):
         raise FULL[case]
     assert (raised.value.errno, raised.value.filename) == (errno.ENOSPC, str(tmp_path))
+
+
+def test_a_missing_package_is_named(tmp_path: Path) -> None:
+    message = r"package that is not installed: No module named 'deepspeed'"
+    with pytest.raises(MissingExtra, match=message), faults_named(tmp_path):
+        raise ModuleNotFoundError("No module named 'deepspeed'", name="deepspeed")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:4242",
+        "[gloo/transport/tcp/pair.cc:547] Read error [127.0.0.1]:4242: Connection reset by peer",
+        "NCCL error: remote process exited or there was a network error",
+    ],
+)
+def test_a_process_that_is_gone_is_named(tmp_path: Path, text: str) -> None:
+    message = "another process of this run has ended"
+    with pytest.raises(MrgError, match=message), faults_named(tmp_path):
+        raise RuntimeError(text)
 
 
 @pytest.mark.parametrize(

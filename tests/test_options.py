@@ -169,11 +169,6 @@ def test_names_are_checked_without_a_machine_that_could_train() -> None:
         check_options("sft", {"beta": 0.1})
 
 
-def test_a_missing_package_is_named(tmp_path: Path) -> None:
-    with pytest.raises(MissingExtra, match=r"package that is not installed: .*deepspeed"):
-        grpo(tmp_path, deepspeed={"zero_optimization": {"stage": 1}})
-
-
 def test_a_recipe_names_who_tracks_its_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

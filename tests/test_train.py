@@ -26,7 +26,7 @@ from mrg_r1.config import (
     recipe_names,
 )
 from mrg_r1.data import phantom
-from mrg_r1.errors import ConfigError, DataError, MissingExtra
+from mrg_r1.errors import ConfigError, DataError
 from mrg_r1.policy.load import load_policy
 from mrg_r1.policy.settings import LoraSettings
 from mrg_r1.records import (
@@ -346,7 +346,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
     "group": ({"srl": {"per_device_train_batch_size": 6, "bf16": False}}, ConfigError, "divisible"),
     "option": ({"srl": {"bf16": False, "epsilom": 1}}, ConfigError, "did you mean 'epsilon'"),
     "sft option": ({"sft": {"bf16": False, "beta": 1}}, ConfigError, "sft.beta: SFTConfig has no"),
-    "package": ({"srl": {"deepspeed": {"x": 1}, "bf16": False}}, MissingExtra, "deepspeed"),
+    "engine": ({"srl": {"deepspeed": "zero.json", "bf16": False}}, ConfigError, "a launcher"),
     "policy": ({"policy": PolicyRecipe(path="/no/model")}, DataError, "/no/model: no policy here"),
     "labeler": (
         {"labeler": LabelerRecipe("chexbert", weights="/no/chexbert.pth", vocabulary="/no/v.txt")},

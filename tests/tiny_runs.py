@@ -139,11 +139,16 @@ def ablate_among(rank: int, port: int, recipe: Recipe, root: Path, rows: tuple[s
 
 
 def be_one_of_two(rank: int, port: int) -> None:
+    """Sets what a launcher of two would."""
+    be_one_of(2, rank, port)
+
+
+def be_one_of(count: int, rank: int, port: int) -> None:
     """Sets what a launcher would."""
     os.environ |= {
         "RANK": str(rank),
         "LOCAL_RANK": str(rank),
-        "WORLD_SIZE": "2",
+        "WORLD_SIZE": str(count),
         "MASTER_ADDR": "127.0.0.1",
         "MASTER_PORT": str(port),
     }
@@ -170,13 +175,13 @@ def generate_killed(
     generate.generate(policy, samples, out, decoding)
 
 
-def die_at(owner: Any, name: str, here: Here, by: int = signal.SIGKILL) -> None:
-    """Signals this process once a function of a module or class is called in a certain way."""
+def die_at(owner: Any, name: str, here: Here, by: int = signal.SIGKILL, process: int = 0) -> None:
+    """Signals a process, this one by default, once a function is called in a certain way."""
     call = getattr(owner, name)
 
     def dies(*args: Any, **kwargs: Any) -> Any:
         if here(args, kwargs):
-            os.kill(os.getpid(), by)
+            os.kill(process or os.getpid(), by)
         return call(*args, **kwargs)
 
     setattr(owner, name, dies)

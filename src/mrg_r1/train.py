@@ -36,6 +36,7 @@ from mrg_r1.recipe_rewards import make_readers, make_rewards, reward_weights, th
 from mrg_r1.records import Evaluation, Prediction, read_jsonl, write_jsonl
 from mrg_r1.run import Run, changed_versions, open_run
 from mrg_r1.trainers.callbacks import CompletionLog, Reporter, RunRecorder
+from mrg_r1.trainers.engines import check_here, weights_apart
 from mrg_r1.trainers.faults import faults_named
 from mrg_r1.trainers.options import check_options, forbid, grpo_config, sft_config
 from mrg_r1.trainers.order import keep_order
@@ -52,7 +53,7 @@ from mrg_r1.trainers.rows import rows, supervised_targets
 from mrg_r1.trainers.savings import savings
 from mrg_r1.trainers.sharing import trainer_for
 from mrg_r1.trainers.splits import load_samples, read_studies, split_samples
-from mrg_r1.trainers.stage import finished_checkpoint, run_stage
+from mrg_r1.trainers.stage import finished_checkpoint, run_stage, weigh_alike
 from mrg_r1.trainers.towers import remember_tower
 from mrg_r1.trainers.warmup import warm_up
 from mrg_r1.trainers.watching import HealthWatch
@@ -116,6 +117,8 @@ def check_training(recipe: Recipe, run: Run) -> None:
         ConfigError: a training option is unknown, ours to set, or refused by TRL.
         DataError: the policy's folder holds none.
     """
+    for section, table_ in (("sft", recipe.sft or {}), ("srl", recipe.srl)):
+        check_here(section, table_)
     if recipe.sft is not None:
         sft_config(recipe.sft, run.checkpoints("sft"), recipe.seed)
     grpo_config(recipe.srl, run.checkpoints("srl"), recipe.seed, reward_weights=[])
@@ -207,6 +210,7 @@ def imitate(
             peft_config=_new_adapter(recipe.policy, loaded),
             callbacks=[RunRecorder("sft", run.metrics), Reporter(report, {"loss": "loss"})],
         )
+        weigh_alike(trainer)
         remember_tower(trainer, savings("sft", recipe.sft or {}), "sft")
         return run_stage(trainer, "sft", run.checkpoints("sft"), run.forget_after)
 
@@ -236,7 +240,7 @@ def explore(
     log = CompletionLog(run.completions, weights, seen=watch)
     watched: list[RewardFunc] = [log.watch(reward) for reward, _ in rewards]
     saved = savings("srl", recipe.srl)
-    make_trainer = trainer_for(loaded.model, saved.share_prompts)
+    make_trainer = trainer_for(loaded.model, saved.share_prompts, apart=weights_apart(config))
     with progress("SRL", "steps") as report:
         trainer = make_trainer(
             model=loaded.model,

@@ -9,10 +9,10 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from mrg_r1.errors import ConfigError
 from mrg_r1.records import SampledCompletion, StepMetrics, read_jsonl, to_line
 from mrg_r1.rewards import Completion, Reward
 from mrg_r1.rewards.alarms import warnings_of
+from mrg_r1.trainers.faults import no_number
 from mrg_r1.trainers.processes import wait_for_all
 from mrg_r1.trainers.progress import Report, say, warn
 
@@ -57,9 +57,15 @@ class RunRecorder(TrainerCallback):
         """Records the numbers of a step.
 
         Raises:
-            ConfigError: the loss is no number any more.
+            ConfigError: the loss or its gradient is no number any more, in any process.
         """
-        if not state.is_world_process_zero or not logs or "train_runtime" in logs:
+        if not logs or "train_runtime" in logs:
+            return
+        # All processes log the same loss and stop together; what is logged here is not saved yet.
+        for key in ("loss", *(("grad_norm",) if not args.fp16 else ())):
+            if not math.isfinite(logs.get(key, 0.0)):
+                raise no_number(self.stage, state.global_step, f"{key} is {logs[key]}")
+        if not state.is_world_process_zero:
             return
         numbers = {
             key: float(value)
@@ -67,11 +73,6 @@ class RunRecorder(TrainerCallback):
             if isinstance(value, int | float) and key not in _NOT_OF_THE_RUN
         }
         finite = {key: value for key, value in numbers.items() if math.isfinite(value)}
-        if "loss" in numbers.keys() - finite.keys():
-            raise ConfigError(
-                f"{self.stage} step {state.global_step}: the loss is {numbers['loss']}; "
-                f"lower {self.stage}.learning_rate and start again with --out FOLDER"
-            )
         for key in numbers.keys() - finite.keys() - self.left_out:
             say(f"{self.stage} step {state.global_step}: {key} is {numbers[key]}, left out")
             self.left_out.add(key)

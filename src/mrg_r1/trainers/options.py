@@ -7,6 +7,7 @@ needs, the refusal of keys that the program itself must set, and a few keys: `ef
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import difflib
 import math
@@ -23,9 +24,9 @@ from trl.trainer.grpo_config import GRPOConfig
 from trl.trainer.sft_config import SFTConfig
 
 from mrg_r1.errors import ConfigError, MissingExtra
-from mrg_r1.trainers import savings
+from mrg_r1.trainers import engines, savings
 from mrg_r1.trainers.batches import EFFECTIVE, divided
-from mrg_r1.trainers.processes import processes
+from mrg_r1.trainers.processes import on_cpu, processes
 
 Options = TypeVar("Options", bound=TrainingArguments)
 
@@ -159,9 +160,19 @@ def _config(
     _check_names(cls, section, table)
     options = divided(section, table, processes())
     options = {key: value for key, value in options.items() if key not in savings.KEYS[section]}
-    settings: dict[str, Any] = {**defaults, **options, "output_dir": str(folder), "seed": seed}
+    settings: dict[str, Any] = {
+        # Not with bf16: on a CPU it is refused, lest a large model be trained there unawares.
+        "use_cpu": on_cpu() and not options.get("bf16", not options.get("fp16")),
+        **defaults,
+        **options,
+        "output_dir": str(folder),
+        "seed": seed,
+    }
+    if options.get("deepspeed"):
+        engines.heed_deepspeed()
     try:
-        config = cls(**settings)
+        # A copy, for the table of FSDP is edited.
+        config = cls(**copy.deepcopy(settings))
     except (ValueError, TypeError) as error:
         raise ConfigError(f"[{section}] {cls.__name__}: {error}") from None
     for tracker in config.report_to or ():
@@ -193,7 +204,7 @@ def _check_names(cls: type[Any], section: str, table: Mapping[str, Any]) -> None
         for key in sorted(table.keys() & options)
         if (expected := _misfit(hints[key], table[key]))
     ]
-    problems += savings.problems(section, table)
+    problems += savings.problems(section, table) + engines.problems(section, table)
     problems += _unknown_words(table) if section == "srl" else []
     problems += _mistracked(section, table)
     if problems:

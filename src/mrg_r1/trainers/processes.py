@@ -55,10 +55,16 @@ def free_memory() -> None:
     release_memory()
 
 
+def on_cpu() -> bool:
+    """Whether there is nothing better than a CPU."""
+    return not torch.accelerator.is_available()
+
+
+def launched() -> bool:
+    """Whether a launcher has told this process its place among others."""
+    return "LOCAL_RANK" in os.environ
+
+
 def _state() -> PartialState:
-    # Unless told that CPUs are meant, a launcher's processes would each think they are alone; the
-    # trainer's own state reads the variable.
-    cpu = not torch.accelerator.is_available()
-    if cpu:
-        os.environ["ACCELERATE_USE_CPU"] = "true"
-    return PartialState(cpu=cpu)
+    # Unless told that CPUs are meant, a launcher's processes would each think they are alone.
+    return PartialState(cpu=on_cpu())

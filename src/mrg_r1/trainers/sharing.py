@@ -65,12 +65,16 @@ def why_not(model: PreTrainedModel) -> str | None:
     return None
 
 
-def trainer_for(model: Any, share: bool | str) -> Callable[..., GRPOTrainer]:
+def trainer_for(
+    model: Any, share: bool | str, *, apart: bool = False
+) -> Callable[..., GRPOTrainer]:
     """The trainer of a policy: the sharing one where it is wanted and can be, else TRL's.
 
     Args:
         model: the policy's.
         share: 'auto' shares where it pays, true always, false never.
+        apart: whether weights lie apart; processes that share more would then wait for ever for
+            those that share less.
 
     Raises:
         ConfigError: sharing was not tested with this version of TRL.
@@ -82,7 +86,8 @@ def trainer_for(model: Any, share: bool | str) -> Callable[..., GRPOTrainer]:
             f"srl.share_prompts: TRL is {trl.__version__}, and sharing was tested with {_TRL}x; "
             f"type: pip install 'trl=={_TRL}*', or add --set srl.share_prompts=false"
         )
-    if reason := why_not(base_of_adapter(model)):
+    reason = "weights lie apart (ZeRO-3, FSDP)" if apart else why_not(base_of_adapter(model))
+    if reason:
         say(f"what a group shares is computed for each completion: {reason}")
         return GRPOTrainer
     return SharingTrainer if share == "auto" else _always_sharing

@@ -13,9 +13,13 @@ from mrg_r1.errors import ConfigError
 from mrg_r1.policy.four_bit import learns_small_steps
 from mrg_r1.policy.load import load_policy
 from mrg_r1.trainers.callbacks import WHOLE
-from mrg_r1.trainers.faults import faults_named
+from mrg_r1.trainers.engines import leave_engine
+from mrg_r1.trainers.faults import faults_named, no_number
 from mrg_r1.trainers.preemption import Preempted, StopWhenTold, noting_sigterm
 from mrg_r1.trainers.processes import anywhere, is_main, wait_for_all
+
+_NO_NUMBERS = "probability tensor contains"
+"""What torch says when it is to draw from them (on a GPU it ends the process)."""
 
 
 def finished_checkpoint(folder: Path) -> Path | None:
@@ -41,7 +45,7 @@ def run_stage(
         forget_after: drops what a run that was stopped recorded after a step of a stage.
 
     Raises:
-        ConfigError: no step could be taken.
+        ConfigError: no step could be taken, or the policy's scores are no numbers any more.
         Preempted: SIGTERM came; a checkpoint was saved at the end of the step.
     """
     # It prints every log on standard output, which is for results.
@@ -59,7 +63,13 @@ def run_stage(
         with faults_named(folder), noting_sigterm() as told:
             trainer.add_callback(StopWhenTold(told))
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except RuntimeError as error:
+        if _NO_NUMBERS not in str(error):
+            raise
+        step = trainer.state.global_step + 1
+        raise no_number(stage, step, "the policy's scores of tokens are no numbers") from error
     finally:
+        leave_engine()
         _remove_half_written(folder)
     if anywhere(told.is_set()):
         raise Preempted
@@ -70,6 +80,15 @@ def run_stage(
             f"lower {stage}.per_device_train_batch_size, or give more samples"
         )
     return done
+
+
+def weigh_alike(trainer: Trainer) -> None:
+    """Lets every token of SFT's effective batch count alike, whichever process and part it is in.
+
+    Otherwise each part's mean would, so that more processes would be another recipe. Qwen-VL
+    models declare that their loss knows no other; the loss here is TRL's, which does.
+    """
+    trainer.model_accepts_loss_kwargs = True
 
 
 def last_whole_checkpoint(folder: Path) -> Path | None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from transformers import Trainer
-from transformers.integrations.deepspeed import is_deepspeed_zero3_enabled
 
 from mrg_r1.policy.load import base_of_adapter
 from mrg_r1.policy.tower_cache import FAMILIES, InMemory, OnDisk, Store, remember_images
+from mrg_r1.trainers.engines import weights_apart
 from mrg_r1.trainers.processes import processes
 from mrg_r1.trainers.progress import say
 from mrg_r1.trainers.savings import Savings
@@ -26,15 +26,12 @@ def remember_tower(trainer: Trainer, savings: Savings, section: str) -> None:
         section: of the recipe, which messages name.
     """
     model: Any = base_of_adapter(trainer.model)
-    if savings.tower_cache == "off" or model.config.model_type not in FAMILIES or _apart(trainer):
+    # Where weights lie apart, all processes must run the tower at the same time.
+    apart = weights_apart(trainer.args) or trainer.args.n_gpu > 1
+    if savings.tower_cache == "off" or model.config.model_type not in FAMILIES or apart:
         return
     if not any(weight.requires_grad for weight in model.model.visual.parameters()):
         remember_images(model, _store(savings, section))
-
-
-def _apart(trainer: Trainer) -> bool:
-    """Whether a tower's weights lie apart: all processes must then run it at the same time."""
-    return trainer.is_fsdp_enabled or is_deepspeed_zero3_enabled() or trainer.args.n_gpu > 1
 
 
 def _store(savings: Savings, section: str) -> Store:
