@@ -42,7 +42,8 @@ def one(ask):
         raise KeyError(ask.instruction)
     grey = round(sum(ask.images[0].convert("L").resize((8, 8)).tobytes()) / 64)
     asked = ask.instruction.replace("<", "(")
-    text = render(f"grey {grey}, seed {ask.seed}, {len(ask.images)} images, {asked}",
+    given = "".join(f" [{kind}: {text}]" for kind, text in ask.context.items())
+    text = render(f"grey {grey}, seed {ask.seed}, {len(ask.images)} images, {asked}{given}",
         "Large right pleural effusion. No pneumothorax. Possible edema in a chest of \\u00b5.")
     for end in range(0, len(text), 20):
         if ask.listener: ask.listener(text[:end])
@@ -54,7 +55,8 @@ def one(ask):
 writer = LocalWriter("stub", lambda asks: [one(ask) for ask in asks],
     forbidden=lambda text: "<|" in text, batch=options.get("batch", 32),
     waiting=options.get("waiting", 128))
-app = make_app(writer, token=options.get("token", ""), limits=Limits(**options.get("limits", {})))
+app = make_app(writer, context=options.get("context", ()), token=options.get("token", ""),
+    limits=Limits(**options.get("limits", {})))
 serve(app, "127.0.0.1", port)
 """
 

@@ -180,7 +180,9 @@ def hostile_run(folder: Path, text: str) -> Path:
     _write(folder, "metrics.jsonl", metrics)
     _write(folder, "completions.jsonl", [SampledCompletion(1, text, completion, 0.5, {text: 1.0})])
     for name in ("predictions-start", "predictions"):
-        prediction = Prediction(text, text + "s", completion, text, text, text, (text,))
+        prediction = Prediction(
+            text, text + "s", completion, text, text, text, (text,), context={text: text}
+        )
         _write(folder, f"{name}.jsonl", [prediction])
     statuses = tuple(Labels.of({Finding.EDEMA: P}).statuses)
     readings = [Reading(text, name, statuses, 1.0, 1.0) for name in ("reference", "start", "srl")]

@@ -49,6 +49,26 @@ def test_generate_reports_images_and_splits(run: Run, untrained: Path, tmp_path:
     assert (elsewhere.code, "--data RECIPE" in elsewhere.err) == (2, True)
 
 
+def test_generate_asks_in_given_words(run: Run, untrained: Path, tmp_path: Path) -> None:
+    out = tmp_path / "predictions.jsonl"
+    image = untrained / "studies" / "images" / "train-00000-frontal.png"
+    words = ("--indication", "___ with cough", "--prior-report", "Old.", "--instruction", "Say it.")
+    assert run("generate", untrained, image, *words, "-o", out).code == 0
+    (line,) = out.read_text().splitlines()
+    assert json.loads(line)["context"] == {"indication": "___ with cough", "prior-report": "Old."}
+    assert json.loads(line)["instruction"] == "Say it."
+    wrong = run("generate", untrained, *words, "-o", out)
+    assert (wrong.code, "of a split the data give the context" in wrong.err) == (2, True)
+    wished = ("--set", 'data.context=["indication"]', "-o", out)
+    told = run("generate", untrained, *wished)
+    assert (told.code, "context of the prompts, as it was trained: none" in told.err) == (0, True)
+    assert all(p.context == {} for p in read_jsonl(out, Prediction))
+    (untrained / "policy" / "mrg_r1.json").rename(tmp_path / "kept.json")
+    assert run("generate", untrained, *wished).code == 0
+    (tmp_path / "kept.json").rename(untrained / "policy" / "mrg_r1.json")
+    assert all("indication" in p.context for p in read_jsonl(out, Prediction))
+
+
 def test_generate_samples_exports_and_leaves_out(
     run: Run, untrained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mrg_r1.data.context import KINDS, WORDS, ask, readable, words_of
+from mrg_r1.data.context import KINDS, WORDS, prompt_of, readable, words_of
 from mrg_r1.data.samples import samples, without_context
 from mrg_r1.data.study import Position, Prior, Study, View
 from mrg_r1.errors import ConfigError
@@ -57,7 +57,7 @@ def test_what_is_readable_stays_so(text: str):
 
 def test_words_are_those_that_policies_were_trained_on():
     # Frozen: a change here asks whoever saved no words of their own in other ones.
-    assert ask(
+    assert prompt_of(
         "Report.", {}, {"prior-images": "2", "indication": "Cough.", "prior-report": "Old."}
     ) == (
         "Report.\n"
@@ -71,10 +71,10 @@ def test_words_are_those_that_policies_were_trained_on():
 def test_saved_words_come_first_and_nothing_given_is_only_the_instruction():
     saved = {"indication": "Why: {}", "later-kind": "Also {}"}
     context = {"indication": "a {} brace", "prior-report": "Old.", "later-kind": "x"}
-    assert ask("Report.", saved, context) == (
+    assert prompt_of("Report.", saved, context) == (
         "Report.\nWhy: a {} brace\nReport of the previous study: Old.\nAlso x"
     )
-    assert ask("Report.", saved, {}) == "Report."
+    assert prompt_of("Report.", saved, {}) == "Report."
 
 
 def test_samples_hold_what_was_asked_for():

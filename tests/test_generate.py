@@ -94,6 +94,23 @@ def test_a_stopped_run_goes_on_as_if_it_had_not_been_stopped(
     assert not part.exists()
 
 
+def test_other_words_are_told_and_not_mixed_with_the_policys_own(
+    saved: Path, drawn: list[Sample], tmp_path: Path
+) -> None:
+    out = tmp_path / "predictions.jsonl"
+    given = [replace(sample, context={"indication": "Cough."}) for sample in drawn[:1]]
+    generate(saved, given, out, SHORT, instruction="Say it.")
+    (document,) = read_jsonl(out, Document)
+    assert (document.instruction, document.context) == ("Say it.", {"indication": "Cough."})
+    assert read_jsonl(out, Prediction)[0].context == {"indication": "Cough."}
+    with pytest.raises(ConfigError, match="begun by"):
+        generate(saved, drawn, out, SHORT, resume=True)
+    with pytest.raises(ConfigError, match="was written with another indication or previous"):
+        generate(saved, drawn, out, SHORT, instruction="Say it.", resume=True)
+    more = [*given, *drawn[1:]]
+    assert generate(saved, more, out, SHORT, instruction="Say it.", resume=True).kept == ids(given)
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on(saved: Path, drawn: list[Sample], tmp_path: Path) -> None:
     out = tmp_path / "predictions.jsonl"

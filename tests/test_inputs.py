@@ -128,6 +128,22 @@ def test_a_list_says_what_goes_together(folder: Path) -> None:
     assert found(lines, folder / "png" / "b.png") == {"b": ["b.png"], "a": ["a.jpg"]}
 
 
+def test_a_list_gives_context(folder: Path) -> None:
+    table = folder / "list.csv"
+    table.write_text(
+        "id,image,indication,prior_report,prior_image\n"
+        "one,png/a.jpg,___ with  cough,Old.,png/b.png\ntwo,png/a.jpg,XXXX,,\n"
+    )
+    one, two = find_inputs([table]).samples
+    assert one.images == (folder / "png" / "a.jpg", folder / "png" / "b.png")
+    assert one.context == {
+        "indication": "___ with cough",
+        "prior-report": "Old.",
+        "prior-images": "1",
+    }
+    assert (two.images, two.context) == ((folder / "png" / "a.jpg",), {})
+
+
 def write(text: str) -> Callable[[Path], Path]:
     def into(folder: Path) -> Path:
         path = folder / "list.csv"

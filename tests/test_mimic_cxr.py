@@ -175,7 +175,7 @@ def test_reading_tells_how_far_it_is(tmp_path: Path):
     write(tmp_path)
     told: list[tuple[int, int]] = []
     mimic_cxr.load(tmp_path, on_progress=lambda done, total: told.append((done, total)))
-    assert told == [(1, 3), (2, 3), (3, 3)]
+    assert told == [(0, 3), (1, 3), (2, 3), (3, 3)]
 
 
 def test_folders_as_wget_leaves_them(tmp_path: Path):

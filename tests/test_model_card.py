@@ -95,6 +95,12 @@ def test_a_card_tells_of_the_method_but_of_no_place(run: Run) -> None:
     assert "doe" not in card
 
 
+def test_the_prompt_has_a_line_for_each_kind_of_context(run: Run) -> None:
+    data = replace(RECIPE.data, context=("indication",))
+    card = with_recipe(run, replace(RECIPE, data=data))
+    assert "    Report it.\n    Indication: ...\n" in card
+
+
 def test_an_instruction_cannot_pass_for_markup(run: Run) -> None:
     hostile = "# Cleared for care {n}\n```\n| a | b |"
     card = with_recipe(run, replace(RECIPE, policy=replace(RECIPE.policy, instruction=hostile)))

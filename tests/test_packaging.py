@@ -29,6 +29,7 @@ DOCUMENTS = (
     "docs/ablation.md",
     "docs/cluster.md",
     "docs/commands.md",
+    "docs/data.md",
     "docs/equations.md",
     "docs/evaluation.md",
     "docs/generate.md",

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +70,18 @@ def test_a_row_does_not_know_its_neighbours(seeing: Policy) -> None:
     assert len({row.completion for row in alone}) == 6
     assert [row.tokens for row in together] == [4 + n for n in range(6)]
     assert not any(row.whole for row in together)
+
+
+def test_context_is_asked_in_the_policys_words(seeing: Policy) -> None:
+    (image,) = pictures(1)
+    ours, context = replace(seeing, words={"indication": "Why: {}"}), {"indication": "Cough."}
+    (given,) = answer(ours, [ask(image, context=context)])
+    (worded,) = answer(seeing, [ask(image, instruction=f"{seeing.instruction}\nWhy: Cough.")])
+    assert given == worded
+    assert given.completion != answer(ours, [ask(image)])[0].completion
+    (default,) = answer(seeing, [ask(image, context=context)])
+    asked = f"{seeing.instruction}\nIndication: Cough."
+    assert answer(seeing, [ask(image, instruction=asked)]) == [default]
 
 
 def test_it_writes_what_generate_writes(seeing: Policy) -> None:

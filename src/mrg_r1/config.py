@@ -18,7 +18,9 @@ from typing import Any, Literal
 
 from mrg_r1.checked import Rule, build, nearest, override
 from mrg_r1.completion import INSTRUCTION
+from mrg_r1.data.context import Context
 from mrg_r1.data.samples import Section, Views
+from mrg_r1.data.table import Columns
 from mrg_r1.errors import ConfigError
 from mrg_r1.policy.settings import Decoding, LoraSettings, TinyConfig, WarmUp
 
@@ -34,12 +36,21 @@ class DataRecipe:
     section: Section = "findings"
     # The paper pairs each image of a study with its report (section IV-A).
     views: Views = "each"
+    # What the prompt says beside the instruction; the paper's says nothing.
+    context: tuple[Context, ...] = ()
     # Number of studies per split: drawn by phantom, cut to by the others; 0 is all there are.
     train: int = 0
     test: int = 0
     eval_split: Literal["val", "test"] = "test"
     # Side in pixels of a drawn image.
     size: int = 112
+    # Of a table that names its columns otherwise.
+    columns: Columns | None = None
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """Keyword arguments of `data.sources.load`."""
+        return {"columns": self.columns} if self.columns else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,9 +266,24 @@ def _contradictions(recipe: Recipe) -> list[str]:
         problems.append("data: say how many studies to draw: data.train and data.test")
     return (
         problems
+        + _data_contradictions(data)
         + _reward_contradictions(reward, recipe.labeler)
         + _labeler_contradictions(recipe.labeler, recipe.health.judge)
     )
+
+
+def _data_contradictions(data: DataRecipe) -> list[str]:
+    """Columns of what is no table, and previous studies where there are none."""
+    problems: list[str] = []
+    if data.columns and data.source != "table":
+        problems.append(f"data.columns: {data.source} has its own; leave the table out")
+    if data.source in ("phantom", "iu-xray"):
+        problems += [
+            f"data.context: {data.source} has no previous studies; leave out {kind}"
+            for kind in data.context
+            if kind.startswith("prior")
+        ]
+    return problems
 
 
 def _reward_contradictions(reward: RewardRecipe, labeler: LabelerRecipe) -> list[str]:

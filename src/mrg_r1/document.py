@@ -19,7 +19,7 @@ NOTICE = "Written by a model and checked by nobody. Research software: not for c
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A written report; the first seven fields are those of `records.Prediction`.
+    """A written report; the first seven fields, and `context`, are those of `records.Prediction`.
 
     Attributes:
         id: of the sample.
@@ -37,6 +37,8 @@ class Document:
         model: which policy wrote it.
         decoding: how.
         labeler: identity of the labeler that read the findings.
+        context: what the prompt said beside the instruction, by kind (`data.context`).
+        instruction: the prompt's, where it was not the policy's own.
         notice: what every reader must know.
     """
 
@@ -54,6 +56,8 @@ class Document:
     decoding: str = ""
     labeler: str = ""
     notice: str = NOTICE
+    context: dict[str, str] = field(default_factory=dict[str, str])
+    instruction: str = ""
 
     def claims(self) -> list[Claim]:
         """What the report says of each finding it speaks of, in CheXbert's order."""
@@ -77,7 +81,13 @@ class Claim:
 
 
 def compose(
-    sample: Sample, drafts: Sequence[str], labeler: Labeler, *, model: str, decoding: str
+    sample: Sample,
+    drafts: Sequence[str],
+    labeler: Labeler,
+    *,
+    model: str,
+    decoding: str,
+    instruction: str = "",
 ) -> Document:
     """The document of a sample from the completions that were written of it.
 
@@ -87,6 +97,7 @@ def compose(
         labeler: reads what they claim.
         model: which policy wrote them.
         decoding: how they were written.
+        instruction: of the prompt, where it was not the policy's own.
     """
     parsed = [parse(draft) for draft in drafts]
     labels = labels_of([part.report for part in parsed], labeler)
@@ -106,6 +117,8 @@ def compose(
         model=model,
         decoding=decoding,
         labeler=labeler.identity,
+        context=dict(sample.context),
+        instruction=instruction,
     )
 
 

@@ -47,6 +47,7 @@ def generate(
     decoding: Decoding,
     *,
     drafts: int = 1,
+    instruction: str = "",
     labeler: Labeler | None = None,
     exports: Exports | None = None,
     resume: bool = False,
@@ -61,6 +62,7 @@ def generate(
         out: the file; None leaves the documents to `on_document`.
         decoding: how completions are written.
         drafts: how many are sampled of each sample, of which the consensus is kept.
+        instruction: of the prompt; the policy's own if empty.
         labeler: reads the findings; the embedded rules unless it is given.
         exports: other forms of each document, written before its line.
         resume: goes on with what an earlier run of the same settings left, or adds new samples.
@@ -87,10 +89,11 @@ def generate(
         among = f" (none of {len(bad):,} can be read)" if len(bad) > 1 else ""
         raise DataError(f"{bad[0]}{among}")
     policy_folder(policy)
-    writer = _Writer(
-        identity(policy), decoding.describe(drafts), decoding, drafts, labeler or RulesLabeler()
-    )
+    model, how = identity(policy), decoding.describe(drafts)
+    reader = labeler or RulesLabeler()
+    writer = _Writer(model, how, decoding, drafts, reader, instruction)
     kept = _resumed(out, writer, resume) if out else []
+    _check_context(out, kept, samples)
     ids = [*(sample.id for sample in samples), *(document.id for document in kept)]
     export = _exporter(exports, file_names(ids), leave_out)
     done = dict.fromkeys(document.id for document in kept)
@@ -109,13 +112,14 @@ def generate(
 
 @dataclass(frozen=True, slots=True)
 class _Writer:
-    """Which policy writes, how, and who reads its findings."""
+    """Which policy writes, how, who reads its findings, and in what words if not its own."""
 
     model: str
     how: str
     decoding: Decoding
     drafts: int
     labeler: Labeler
+    instruction: str
 
     def documents(
         self, policy: Path, samples: Sequence[Sample], leave_out: LeaveOut
@@ -123,17 +127,25 @@ class _Writer:
         if not samples:
             return
         for sample, completions in write_drafts(
-            load_policy(policy),
+            load_policy(policy, instruction=self.instruction),
             samples,
             self.decoding,
             drafts=self.drafts,
             on_bad=lambda sample, error: leave_out(str(error)),
         ):
-            yield compose(sample, completions, self.labeler, model=self.model, decoding=self.how)
+            yield compose(
+                sample,
+                completions,
+                self.labeler,
+                model=self.model,
+                decoding=self.how,
+                instruction=self.instruction,
+            )
 
     def wrote(self, document: Document) -> bool:
-        ours = (self.model, self.how, self.labeler.identity)
-        return (document.model, document.decoding, document.labeler) == ours
+        ours = (self.model, self.how, self.labeler.identity, self.instruction)
+        theirs = (document.model, document.decoding, document.labeler, document.instruction)
+        return theirs == ours
 
 
 def _readable(sample: Sample, leave_out: LeaveOut) -> bool:
@@ -145,6 +157,17 @@ def _readable(sample: Sample, leave_out: LeaveOut) -> bool:
         leave_out(str(error))
         return False
     return True
+
+
+def _check_context(out: Path | None, kept: Sequence[Document], samples: Sequence[Sample]) -> None:
+    """Refuses to keep reports that were asked for with other context than is given now."""
+    given = {sample.id: sample.context for sample in samples}
+    for document in kept:
+        if document.context != given.get(document.id, document.context):
+            raise ConfigError(
+                f"{out}: {document.id} was written with another indication or previous study; "
+                "add -o OTHER"
+            )
 
 
 def _part(out: Path) -> Path:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from mrg_r1.config import Recipe, load_recipe
+from mrg_r1.data.context import prompt_of, words_of
 from mrg_r1.records import Evaluation, Score, read_json
 from mrg_r1.run import Run
 
@@ -87,7 +88,8 @@ _UNJUDGED = "## Scores\n\nThe run was stopped before it was judged: there are no
 
 def _head(recipe: Recipe, model: str) -> str:
     policy = recipe.policy
-    lora = policy.lora
+    lora, words = policy.lora, words_of(recipe.data.context)
+    prompt = prompt_of(policy.instruction, words, dict.fromkeys(words, "..."))
     return _HEAD.format(
         name=" ".join(recipe.name.split()),
         base=Path(policy.path).name if policy.path else "a tiny Qwen2.5-VL of random weights",
@@ -96,7 +98,7 @@ def _head(recipe: Recipe, model: str) -> str:
         else "all its weights were trained",
         model=model,
         # Indented, so that nothing in it is markup.
-        instruction="\n".join(f"    {line}" for line in policy.instruction.splitlines()),
+        instruction="\n".join(f"    {line}" for line in prompt.splitlines()),
         decoding=recipe.evaluation.decoding.describe(),
     )
 

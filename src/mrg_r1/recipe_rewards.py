@@ -52,7 +52,7 @@ def training_references(recipe: Recipe) -> list[str]:
     if data.source == "phantom" and not data.root:
         studies = phantom.told(recipe.seed, "train", data.train)
     else:
-        studies = load(data.source, Path(data.root))
+        studies = load(data.source, Path(data.root), **data.loading)
     texts = [reference_of(study, data.section) for study in studies.of_split("train")]
     if not any(texts):
         raise DataError(f"{data.source}: no study of the training split has a {data.section}")

@@ -24,7 +24,8 @@ Record = TypeVar("Record")
 class Prediction:
     """One generated report beside its reference; a line of `predictions.jsonl`.
 
-    `patient_id` is empty where the data set does not tell.
+    `patient_id` is empty where the data set does not tell. `context` is what the prompt said
+    beside the instruction, by kind (`data.context`).
     """
 
     id: str
@@ -35,6 +36,7 @@ class Prediction:
     reference: str
     images: tuple[str, ...] = ()
     patient_id: str = ""
+    context: dict[str, str] = field(default_factory=dict[str, str])
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from mrg_r1.audit import write_audit
 from mrg_r1.config import LabelerRecipe, PolicyRecipe, Recipe
+from mrg_r1.data.context import prompt_of, words_of
 from mrg_r1.data.images import check_images
 from mrg_r1.data.study import Sample
 from mrg_r1.evaluate import evaluate, readings, table
@@ -52,7 +53,7 @@ from mrg_r1.trainers.progress import console, progress, say
 from mrg_r1.trainers.rows import rows, supervised_targets
 from mrg_r1.trainers.savings import savings
 from mrg_r1.trainers.sharing import trainer_for
-from mrg_r1.trainers.splits import load_samples, read_studies, split_samples
+from mrg_r1.trainers.splits import lacking, load_samples, read_studies, split_samples
 from mrg_r1.trainers.stage import finished_checkpoint, run_stage, weigh_alike
 from mrg_r1.trainers.towers import remember_tower
 from mrg_r1.trainers.warmup import warm_up
@@ -145,6 +146,7 @@ def describe(recipe: Recipe) -> list[str]:
         for split, found, _ in split_samples(data, read_studies(data), recipe.seed):
             check_images(found)
             lines.append(f"data: {split}, {len(found)} samples of {data.source}")
+            lines += [f"data: {lack}" for lack in lacking(data, split, found)]
     if policy.tiny:
         lines.append("policy: a tiny Qwen2.5-VL from random weights")
     else:
@@ -162,7 +164,8 @@ def describe(recipe: Recipe) -> list[str]:
     lines.append(f"second judge: {health.judge}, of {health.sample} completions a step")
     lines.append(f"supervised start: {_options(recipe.sft) if recipe.sft else 'none'}")
     lines.append(f"SRL: {_options(recipe.srl)}")
-    lines.append(f"prompt: {policy.instruction}")
+    words = words_of(data.context)
+    lines.append(f"prompt: {prompt_of(policy.instruction, words, dict.fromkeys(words, '...'))}")
     return lines
 
 
@@ -177,17 +180,23 @@ def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labele
     targets = supervised_targets(samples, labels, policy.think)
     with main_first():
         if policy.tiny and not base.exists():
-            texts = [*targets, *([policy.instruction] * len(samples))]
-            tiny = build_tiny(texts, policy.tiny, seed=recipe.seed)
+            tiny = build_tiny([*targets, *prompts(recipe, samples)], policy.tiny, seed=recipe.seed)
             if policy.warmup:
                 with progress("vision warm-up", "steps") as report:
                     report(0, policy.warmup.steps)
                     warm_up(tiny, samples, labels, policy.warmup, seed=recipe.seed, report=report)
-            replace(tiny, instruction=policy.instruction).save(base)
+            words = words_of(recipe.data.context)
+            replace(tiny, instruction=policy.instruction, words=words).save(base)
     if recipe.sft is None:
         return base
     last = finished_checkpoint(run.checkpoints("sft"))
-    return _keep(policy, last or imitate(recipe, run, base, samples, targets), run.start)
+    return _keep(recipe, last or imitate(recipe, run, base, samples, targets), run.start)
+
+
+def prompts(recipe: Recipe, samples: Sequence[Sample]) -> list[str]:
+    """The words of each sample's prompt."""
+    words = words_of(recipe.data.context)
+    return [prompt_of(recipe.policy.instruction, words, sample.context) for sample in samples]
 
 
 def base_of(policy: PolicyRecipe, run: Run) -> Path:
@@ -200,7 +209,7 @@ def imitate(
 ) -> Path:
     """SFT on the targets, from `base`; returns the last checkpoint."""
     config = sft_config(recipe.sft or {}, run.checkpoints("sft"), recipe.seed)
-    loaded = _load(recipe.policy, base, trainable=True)
+    loaded = _load(recipe, base, trainable=True)
     with progress("supervised start", "steps") as report:
         trainer = SFTTrainer(
             model=loaded.model,
@@ -222,14 +231,14 @@ def reinforce(
     if run.policy.exists():
         return run.policy
     last = finished_checkpoint(run.checkpoints("srl"))
-    return _keep(recipe.policy, last or explore(recipe, run, start, samples, labeler), run.policy)
+    return _keep(recipe, last or explore(recipe, run, start, samples, labeler), run.policy)
 
 
 def explore(
     recipe: Recipe, run: Run, start: Path, samples: Sequence[Sample], labeler: Labeler
 ) -> Path:
     """GRPO (eqs. 1 and 2) from `start`; returns the last checkpoint."""
-    loaded = _load(recipe.policy, start, trainable=True)
+    loaded = _load(recipe, start, trainable=True)
     references = [sample.reference for sample in samples]
     rewards = make_rewards(recipe.reward, labeler, references)
     weights = [weight for _, weight in rewards]
@@ -262,7 +271,7 @@ def judge(
     """The policy's reports on the evaluation samples, stored at `path`."""
     if path.exists():
         return read_jsonl(path, Prediction)
-    loaded = _load(recipe.policy, policy)
+    loaded = _load(recipe, policy)
     mine = share_of(samples)
     written: list[Prediction] = []
     with progress(f"reports of {policy}", "reports") as report:
@@ -300,24 +309,26 @@ def conclude(
     return evaluation
 
 
-def _load(policy: PolicyRecipe, folder: Path, *, trainable: bool = False) -> Policy:
+def _load(recipe: Recipe, folder: Path, *, trainable: bool = False) -> Policy:
+    policy = recipe.policy
     return load_policy(
         folder,
         dtype=policy.dtype,
         attention=policy.attention,
         trainable=trainable,
         instruction=policy.instruction,
+        words=words_of(recipe.data.context),
         quantization=policy.quantization,
         max_pixels=policy.max_pixels,
     )
 
 
-def _keep(policy: PolicyRecipe, checkpoint: Path, folder: Path) -> Path:
+def _keep(recipe: Recipe, checkpoint: Path, folder: Path) -> Path:
     """Saves the policy of a checkpoint at `folder`."""
     free_memory()
     wait_for_all()  # until everyone has seen that `folder` is not there yet
     if is_main():
-        _load(policy, checkpoint, trainable=True).save(folder)
+        _load(recipe, checkpoint, trainable=True).save(folder)
     wait_for_all()
     return folder
 

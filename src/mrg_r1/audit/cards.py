@@ -14,6 +14,7 @@ from mrg_r1.audit.scores import NAMES, kind
 from mrg_r1.audit.statements import LONGEST, Piece, reference_pieces, report_pieces
 from mrg_r1.audit.studies import Sample, anchor
 from mrg_r1.completion import parse
+from mrg_r1.data.context import prior_count
 from mrg_r1.findings import Labels
 from mrg_r1.labelers.rules import Mention, RulesLabeler
 from mrg_r1.records import Prediction
@@ -82,7 +83,11 @@ class ReportView:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """One sample as shown; `statuses` are the reference's."""
+    """One sample as shown.
+
+    `statuses` are the reference's; `context` is what the prompt said, by kind; of the images the
+    last `prior_images` are of the previous study.
+    """
 
     anchor: str
     id: str
@@ -93,6 +98,8 @@ class Card:
     statuses: str
     reports: tuple[tuple[Column, ReportView | None], ...]
     change: float | None
+    context: tuple[tuple[str, Text], ...]
+    prior_images: int
 
 
 def columns(run: Run) -> tuple[Column, ...]:
@@ -156,6 +163,8 @@ def _card(
         statuses=codes(sample.reference.labels) if sample.reference else "",
         reports=tuple((column, _view(sample, column, mentions)) for column in beside),
         change=sample.change,
+        context=tuple((kind, _text(words)) for kind, words in last.context.items() if words),
+        prior_images=prior_count(last.context),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 from rich.text import Text
 
-from mrg_r1.cli.app import app, counting, loading, note, screen
+from mrg_r1.cli.app import app, counting, loading, note, reaching, screen
 from mrg_r1.cli.readers import LabelerName, OnDevice, Preset, Vocabulary, Weights, reader
 from mrg_r1.cli.training import Changes
 from mrg_r1.config import Recipe, load_recipe
+from mrg_r1.data.context import given_context
 from mrg_r1.data.study import LeftOut, Sample
 from mrg_r1.errors import ConfigError
 from mrg_r1.policy.settings import Decoding
@@ -74,6 +75,15 @@ def generate(
         Literal["each", "study"],
         typer.Option(help="A report for each image, or for the images of a study or folder."),
     ] = "each",
+    instruction: Annotated[
+        str, typer.Option(metavar="TEXT", help="Ask in these words; else as it was trained.")
+    ] = "",
+    indication: Annotated[
+        str, typer.Option(metavar="TEXT", help="Why these images were taken, for the prompt.")
+    ] = "",
+    prior_report: Annotated[
+        str, typer.Option(metavar="TEXT", help="The patient's previous report, for the prompt.")
+    ] = "",
     consensus: Annotated[
         int, typer.Option(metavar="N", min=1, help="Sample N reports; keep what most agree on.")
     ] = 1,
@@ -105,11 +115,17 @@ def generate(
     """
     if images and (data or split):
         raise ConfigError("generate: give images, or --data and --split, not both")
+    given = given_context(indication, prior_report, 0)
+    if given and not images:
+        raise ConfigError("generate: of a split the data give the context; leave out yours")
     recipe = _recipe(policy, data, changes or ())
     read_by = reader(labeler, labeler_preset, weights, vocabulary, device, None)
     with loading("train"):
         from mrg_r1 import generate as verb
-    samples, left_out = _named(images, together) if images else _samples(policy, recipe, split)
+    if images:
+        samples, left_out = _named(images, together, given)
+    else:
+        samples, left_out = _samples(policy, recipe, split)
     for left in left_out:
         note(f"left out: {len(left.ids):,} {left.reason}")
     decoding = _decoding(
@@ -133,6 +149,7 @@ def generate(
                 None if to_screen else out,
                 decoding,
                 drafts=consensus,
+                instruction=instruction,
                 labeler=read_by,
                 exports=_exports(export_to, export) if export else None,
                 resume=resume,
@@ -185,12 +202,14 @@ def _exports(folder: Path, forms: Sequence[Form]) -> Exports:
 
 
 def _named(
-    images: Sequence[Path], together: Literal["each", "study"]
+    images: Sequence[Path], together: Literal["each", "study"], given: Mapping[str, str]
 ) -> tuple[Sequence[Sample], Sequence[LeftOut]]:
+    """The samples of files, with what is given of all of them; a list's own context prevails."""
     from mrg_r1.data.inputs import find_inputs
 
     found = find_inputs(images, together)
-    return found.samples, found.left_out
+    samples = [replace(sample, context={**given, **sample.context}) for sample in found.samples]
+    return samples, found.left_out
 
 
 def _recipe(policy: Path, data: str | None, changes: Sequence[str]) -> Recipe | None:
@@ -206,14 +225,27 @@ def _recipe(policy: Path, data: str | None, changes: Sequence[str]) -> Recipe | 
 def _samples(
     policy: Path, recipe: Recipe | None, split: str | None
 ) -> tuple[Sequence[Sample], Sequence[LeftOut]]:
-    """The samples of a split; studies that were drawn for a run are in its folder."""
-    from mrg_r1.data.samples import samples
+    """The samples of a split; studies that were drawn for a run are in its folder.
+
+    Their context is what the policy was trained with, or what the recipe says where its folder
+    does not tell.
+    """
+    from mrg_r1.data.samples import samples, without_context
     from mrg_r1.data.sources import load
+    from mrg_r1.policy.load import trained_context
 
     if recipe is None:
         raise ConfigError(f"generate: {policy} is no run; give images, or --data RECIPE")
-    data = recipe.data
-    studies = load(data.source, Path(data.root) if data.root else policy / "studies")
-    return samples(
-        studies.of_split(split or data.eval_split), section=data.section, views=data.views
-    )
+    data, context = recipe.data, trained_context(policy)
+    if context is None:
+        context = data.context
+    elif set(context) != set(data.context):
+        note(f"context of the prompts, as it was trained: {', '.join(context) or 'none'}")
+    root = Path(data.root) if data.root else policy / "studies"
+    with reaching("reading studies") as on_progress:
+        studies = load(data.source, root, on_progress=on_progress, **data.loading)
+    chosen = studies.of_split(split or data.eval_split)
+    found, left_out = samples(chosen, section=data.section, views=data.views, context=context)
+    for kind, count in without_context(found, context).items():
+        note(f"{count:,} of {len(found):,} samples without {kind}")
+    return found, left_out

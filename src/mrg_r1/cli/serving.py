@@ -79,9 +79,10 @@ def serve(
     )
     if policy is None:
         writer, model = _elsewhere(str(upstream), upstream_model, limits, waiting), ""
+        context = ()
     else:
-        writer, model = _here(policy, batch, waiting)
-    made = make_app(writer, model=model, token=token, local=local, limits=limits)
+        writer, model, context = _here(policy, batch, waiting)
+    made = make_app(writer, model=model, context=context, token=token, local=local, limits=limits)
     note(f"{model or writer.name} at http://{host}:{port}; stop it with Ctrl-C")
     note("research software: not for clinical use")
     warnings.simplefilter("ignore")  # a library's warning may quote what it was given
@@ -99,8 +100,8 @@ def _longest(policy: Path | None) -> int:
     return Decoding().max_new_tokens
 
 
-def _here(policy: Path, batch: int, waiting: int) -> tuple[Writer, str]:
-    """A policy of this process, and its name with a fingerprint."""
+def _here(policy: Path, batch: int, waiting: int) -> tuple[Writer, str, tuple[str, ...]]:
+    """A policy of this process, its name with a fingerprint, and the context it is used to."""
     with loading("train"):
         from functools import partial
 
@@ -119,7 +120,7 @@ def _here(policy: Path, batch: int, waiting: int) -> tuple[Writer, str]:
         batch=batch,
         waiting=waiting,
     )
-    return writer, model
+    return writer, model, tuple(loaded.words)
 
 
 def _elsewhere(url: str, model: str, limits: Limits, waiting: int) -> Writer:

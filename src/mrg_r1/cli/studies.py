@@ -17,7 +17,7 @@ from rich.text import Text
 from mrg_r1.checked import build
 from mrg_r1.cli.app import Json, app, note, print_json, reaching, screen
 from mrg_r1.config import DataRecipe, Source
-from mrg_r1.data.context import readable
+from mrg_r1.data.context import prior_text
 from mrg_r1.data.study import Position, Studies, Study
 from mrg_r1.data.table import Columns
 from mrg_r1.errors import ConfigError, DataError
@@ -155,7 +155,7 @@ def _to_line(study: Study, folder: Path) -> str:
     }
     if study.prior:
         prior = study.prior
-        document["prior_report"] = readable(f"{prior.findings} {prior.impression}")
+        document["prior_report"] = prior_text(prior)
         document["prior_image"] = [os.path.relpath(view.path, folder) for view in prior.views]
     return json.dumps(document, ensure_ascii=False) + "\n"
 

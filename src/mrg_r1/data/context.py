@@ -32,7 +32,7 @@ def words_of(kinds: Iterable[Context]) -> dict[str, str]:
     return {kind: WORDS[kind] for kind in KINDS if kind in asked}
 
 
-def ask(instruction: str, words: Mapping[str, str], context: Mapping[str, str]) -> str:
+def prompt_of(instruction: str, words: Mapping[str, str], context: Mapping[str, str]) -> str:
     """The words of a prompt: the instruction, then a line for each kind of context.
 
     Args:
@@ -56,13 +56,26 @@ def context_of(study: Study, kinds: Iterable[Context], prior_images: int) -> dic
         kinds: what is wanted.
         prior_images: how many images of the previous study are shown.
     """
-    prior = study.prior or Prior()
-    texts = {
-        "indication": readable(study.indication),
-        "prior-report": readable(f"{prior.findings} {prior.impression}"),
-        "prior-images": str(prior_images or ""),
-    }
-    return {kind: texts[kind] for kind in KINDS if kind in set(kinds) and texts[kind]}
+    given = given_context(study.indication, prior_text(study.prior), prior_images)
+    asked = set(kinds)
+    return {kind: text for kind, text in given.items() if kind in asked}
+
+
+def given_context(indication: str, prior_report: str, prior_images: int) -> dict[str, str]:
+    """What there is, by kind; what has no words, or no image, is absent."""
+    texts = (readable(indication), readable(prior_report), str(prior_images or ""))
+    return {kind: text for kind, text in zip(KINDS, texts, strict=True) if text}
+
+
+def prior_text(prior: Prior | None) -> str:
+    """The report of the previous study on one line: findings, then impression."""
+    return readable(f"{prior.findings} {prior.impression}") if prior else ""
+
+
+def prior_count(context: Mapping[str, str]) -> int:
+    """How many of a sample's images, the last of them, are of the previous study."""
+    count = context.get("prior-images", "")
+    return int(count) if count.isascii() and count.isdecimal() else 0
 
 
 def readable(text: str) -> str:

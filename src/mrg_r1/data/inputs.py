@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from mrg_r1.data.context import given_context
 from mrg_r1.data.images import image_kind
-from mrg_r1.data.predictions import IMAGE_COLUMNS, images
+from mrg_r1.data.predictions import IMAGE_COLUMNS, PRIOR_IMAGE_COLUMNS, images
 from mrg_r1.data.rows import missing_column, read_csv, read_jsonl
 from mrg_r1.data.study import LeftOut, Sample
 from mrg_r1.errors import DataError
@@ -37,7 +38,8 @@ def find_inputs(named: Sequence[Path], together: Together = "each") -> Inputs:
     - a name with `*`, `?` or `[` that is no file is a pattern; `**` crosses folders;
     - a CSV or JSON lines file (by its name) is a list: a sample per row, its images (several parted
       by ';', relative to the list) under `image`, `images` or `image_path`, and if they are there
-      `id`, `study_id` and `reference`.
+      `id`, `study_id`, `reference`, and for the prompt `indication`, `prior_report` and
+      `prior_image`.
 
     Args:
         named: what was named.
@@ -158,6 +160,11 @@ def _listed(path: Path) -> Iterator[Sample]:
         files = tuple(path.parent / name.strip() for name in images(row) if name.strip())
         if not files:
             raise DataError(f"{where}: no image; write its path, or remove the row")
+        before = tuple(
+            path.parent / name.strip() for name in images(row, PRIOR_IMAGE_COLUMNS) if name.strip()
+        )
         id_ = str(row.get("id") or "").strip() or files[0].stem
         study, reference = str(row.get("study_id") or id_), str(row.get("reference") or "")
-        yield Sample(id=id_, study_id=study, images=files, reference=reference)
+        why, last = str(row.get("indication") or ""), str(row.get("prior_report") or "")
+        context = given_context(why, last, len(before))
+        yield Sample(id_, study, (*files, *before), reference, context)

@@ -58,6 +58,7 @@ def load(
     taken = read_metadata(find_table(folders, "metadata"))
     left: dict[str, list[str]] = defaultdict(list)
     studies: list[Study] = []
+    on_progress(0, len(listed))
     with reports(folders) as find:
         for done, study in enumerate(listed.values(), start=1):
             views, missing = _views(study, taken, images_of(study, folders.trees))

@@ -16,6 +16,7 @@ Rows = Sequence[tuple[str, Mapping[str, Any]]]
 """(where the row is, its cells by column); 'where' names the file and the line or item."""
 
 IMAGE_COLUMNS = ("images", "image", "image_path")
+PRIOR_IMAGE_COLUMNS = ("prior_images", "prior_image")
 PATIENT_COLUMNS = ("patient_id", "patient", "subject_id")
 PREDICTION_COLUMNS = ("report", "prediction", "completion")
 REFERENCE_COLUMNS = ("reference", "report")
@@ -94,12 +95,22 @@ def _prediction(
         (found for at in (row, source) for c in PATIENT_COLUMNS if (found := _optional(at, c))), ""
     )
     pictures = images(row[1]) or images(source[1])
-    return Prediction(id_, study, completion, think, report, reference, pictures, patient)
+    return Prediction(
+        *(id_, study, completion, think, report, reference, pictures, patient), _context(row[1])
+    )
 
 
-def images(row: Mapping[str, Any]) -> tuple[str, ...]:
+def _context(row: Mapping[str, Any]) -> dict[str, str]:
+    """What a prompt of ours said beside its instruction."""
+    context: Any = row.get("context")
+    if not isinstance(context, dict):
+        return {}
+    return {str(kind): str(text) for kind, text in cast("dict[Any, Any]", context).items()}
+
+
+def images(row: Mapping[str, Any], columns: Sequence[str] = IMAGE_COLUMNS) -> tuple[str, ...]:
     """The image paths of a row as they are written there; none without a column of images."""
-    for column in IMAGE_COLUMNS:
+    for column in columns:
         value: Any = row.get(column)
         if isinstance(value, list):
             return tuple(str(path) for path in cast("list[Any]", value))

@@ -11,6 +11,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from mrg_r1.data.context import prior_count
 from mrg_r1.data.dicom import read_header
 from mrg_r1.data.images import image_kind
 from mrg_r1.document import Document
@@ -49,7 +50,8 @@ class Exports:
             path = self.folder / f"{name}{SUFFIXES[form]}"
             if missing and path.exists():
                 continue
-            headers = _headers(document.images) if form == "dicom-sr" else ()
+            own = len(document.images) - prior_count(document.context)
+            headers = _headers(document.images[:own]) if form == "dicom-sr" else ()
             content = export(document, form, now=datetime.now(UTC), headers=headers)
             with replacing(path, "wb") as file:
                 file.write(content)

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from mrg_r1.config import Recipe
+from mrg_r1.errors import ConfigError
 from mrg_r1.plan.duration import (
     Gpu,
     Part,
@@ -17,7 +18,7 @@ from mrg_r1.plan.duration import (
 )
 from mrg_r1.plan.job import Job, job_of
 from mrg_r1.plan.memory import Line, Load, Weights, is_shared, lines, peak
-from mrg_r1.plan.sources import Data, Model, data_of, gpus_of, model_of
+from mrg_r1.plan.sources import Data, Model, data_of, gpus_of, images_each, model_of
 
 _TURNS, _FRAME, _LETTERS = 19, 2, 4
 
@@ -122,8 +123,9 @@ def make_plan(recipe: Recipe, gpus: str, given: Given) -> Plan:
 
 def _data(recipe: Recipe, given: Given) -> Data:
     if given.samples and given.image:
-        images = 2 if recipe.data.views == "all" else 1
-        return Data(given.samples, recipe.data.test, images, *given.image, "as given")
+        images = images_each(recipe.data)
+        letters = None if recipe.data.context else 0
+        return Data(given.samples, recipe.data.test, images, *given.image, "as given", letters)
     data = data_of(recipe.data)
     width, height = given.image or (data.width, data.height)
     return replace(data, train=given.samples or data.train, width=width, height=height)
@@ -140,7 +142,13 @@ def _weights(recipe: Recipe, job: Job, four_bit: bool) -> Weights:
 def _load(recipe: Recipe, model: Model, data: Data, text: int) -> Load:
     """A prompt: images, the instruction (four letters a token), and the chat's turns."""
     image = data.images * model.resolution.tokens(data.width, data.height)
-    words = text or _TURNS + math.ceil(len(recipe.policy.instruction) / _LETTERS)
+    if not text and data.letters is None:
+        raise ConfigError(
+            "data.context: how long it is only the data tell, and they are not here; add "
+            "--prompt-tokens"
+        )
+    letters = len(recipe.policy.instruction) + (data.letters or 0)
+    words = text or _TURNS + math.ceil(letters / _LETTERS)
     framed = image + data.images * _FRAME
     return Load(framed + words, image, image * model.shape.tower.merge**2)
 

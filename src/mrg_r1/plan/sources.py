@@ -15,6 +15,7 @@ from typing import Any
 from PIL import Image
 
 from mrg_r1.config import DataRecipe, PolicyRecipe
+from mrg_r1.data.context import WORDS, prompt_of
 from mrg_r1.data.samples import samples
 from mrg_r1.data.sources import load
 from mrg_r1.data.study import Sample
@@ -55,6 +56,8 @@ class Data:
     width: int
     height: int
     source: str
+    letters: int | None = 0
+    """Of the longest context in a prompt; None where only the data would tell."""
 
 
 def gpus_of(text: str) -> tuple[int, Gpu]:
@@ -152,7 +155,7 @@ def data_of(data: DataRecipe) -> Data:
         ConfigError: they are not here, and nothing is known of them.
         DataError: they are here and cannot be read.
     """
-    images = 2 if data.views == "all" else 1
+    images = images_each(data)
     if data.source == "phantom":
         each = 2 if data.views == "each" else 1  # every study has two views
         counts = (each * data.train, each * data.test)
@@ -174,21 +177,31 @@ def data_of(data: DataRecipe) -> Data:
         width,
         height,
         f"assumed, for {data.root} is not here: {known['source']}",
+        None if data.context else 0,
     )
 
 
+def images_each(data: DataRecipe) -> int:
+    """Images of a sample, assuming that a study has two views."""
+    one = 2 if data.views == "all" else 1
+    return 2 * one if "prior-images" in data.context else one
+
+
 def _counted_data(data: DataRecipe) -> Data:
-    studies = load(data.source, Path(data.root))
+    studies = load(data.source, Path(data.root), **data.loading)
     splits: list[list[Sample]] = []
     for split, limit in (("train", data.train), (data.eval_split, data.test)):
         chosen = studies.of_split(split)[: limit or None]
-        splits.append(samples(chosen, section=data.section, views=data.views)[0])
+        chosen, _ = samples(chosen, section=data.section, views=data.views, context=data.context)
+        splits.append(chosen)
     train, judged = splits
     if not train:
         raise ConfigError(f"data.root: {data.root} has no samples to train on")
     images = max(len(sample.images) for sample in train)
     width, height = _common_size(train)
-    return Data(len(train), len(judged), images, width, height, f"counted in {data.root}")
+    letters = max(len(prompt_of("", WORDS, sample.context)) for sample in train)
+    told = f"counted in {data.root}"
+    return Data(len(train), len(judged), images, width, height, told, letters)
 
 
 def _common_size(train: Sequence[Sample]) -> tuple[int, int]:

@@ -17,6 +17,7 @@ from transformers import (
     StoppingCriteriaList,
 )
 
+from mrg_r1.data.context import prompt_of
 from mrg_r1.policy.asks import Ask, Written
 from mrg_r1.policy.load import Policy
 from mrg_r1.policy.settings import Decoding
@@ -31,7 +32,10 @@ def answer(policy: Policy, asks: Sequence[Ask]) -> list[Written]:
     """The completions of one batch, in order; those of rows nobody waits for are cut short."""
     policy.model.eval()
     pictures = [[image.convert("RGB") for image in ask.images] for ask in asks]
-    inputs = encode(policy, pictures, [ask.instruction or policy.instruction for ask in asks])
+    asked = [
+        prompt_of(ask.instruction or policy.instruction, policy.words, ask.context) for ask in asks
+    ]
+    inputs = encode(policy, pictures, asked)
     length = inputs["input_ids"].shape[1]
     longest = Decoding(max_new_tokens=max(ask.max_tokens for ask in asks))
     options = generation_options(policy, longest)

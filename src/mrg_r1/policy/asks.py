@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from PIL.Image import Image
@@ -20,6 +20,7 @@ class Ask:
         images: of one study, grey or colour, 8-bit.
         max_tokens: how long the completion may be.
         instruction: what to do with them; the policy's own if empty.
+        context: what the prompt says beside it, by kind (`data.context`).
         temperature: 0 is greedy decoding.
         top_p: the probability mass that is sampled from, in (0, 1].
         seed: of its sampling, whatever else is in the batch.
@@ -30,6 +31,7 @@ class Ask:
     images: tuple[Image, ...]
     max_tokens: int
     instruction: str = ""
+    context: Mapping[str, str] = field(default_factory=dict[str, str])
     temperature: float = 0.0
     top_p: float = 1.0
     seed: int = 0

@@ -11,7 +11,7 @@ import shutil
 import warnings
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from mrg_r1.completion import INSTRUCTION
+from mrg_r1.data.context import Context
 from mrg_r1.errors import DataError
 from mrg_r1.policy.four_bit import four_bit_options, is_four_bit, learns_after_sampling, plain
 from mrg_r1.policy.pixels import limit_pixels
@@ -46,11 +47,16 @@ _DAMAGE = (
 
 @dataclass(frozen=True)
 class Policy:
-    """A vision-language model with its processor and the instruction it follows."""
+    """A vision-language model with its processor and the instruction it follows.
+
+    `words` are the lines in which its prompts give context, by kind, as it was trained; empty
+    where it was trained without, or elsewhere.
+    """
 
     model: Any  # PreTrainedModel or PeftModel
     processor: Any  # a ProcessorMixin; its subclasses share no typed call
     instruction: str = INSTRUCTION
+    words: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @property
     def device(self) -> torch.device:
@@ -94,7 +100,9 @@ class Policy:
         try:
             self.model.save_pretrained(temporary)
             self.processor.save_pretrained(temporary)
-            how = {"quantization": "4bit"} if self.four_bit else {}
+            how: dict[str, Any] = {"quantization": "4bit"} if self.four_bit else {}
+            if self.words:
+                how["context"] = dict(self.words)
             write_json(temporary / _OURS, {"instruction": self.instruction, **how})
             temporary.rename(folder)
         finally:
@@ -133,6 +141,7 @@ def load_policy(
     attention: str = "sdpa",
     trainable: bool = False,
     instruction: str = "",
+    words: Mapping[str, str] | None = None,
     quantization: str = "",
     max_pixels: int = 0,
     dequantized: bool = False,
@@ -148,6 +157,7 @@ def load_policy(
         trainable: leaves the model to a trainer: an adapter's weights take gradients, and nothing
             is placed yet. Otherwise the model is placed on the accelerator, if there is one.
         instruction: replaces the one saved with the policy.
+        words: replace those saved with the policy.
         quantization: '4bit' or 'none'; else as saved with the policy.
         max_pixels: what an image is shrunk to at most; 0 is what the processor says.
         dequantized: writes the values of weights in 4 bits out, under an adapter too.
@@ -162,7 +172,8 @@ def load_policy(
     adapter = folder / "adapter_config.json"
     with _errors_naming(folder):
         ours = folder / _OURS
-        saved = read_json(ours) if ours.is_file() else {"instruction": INSTRUCTION}
+        saved: dict[str, Any] = read_json(ours) if ours.is_file() else {"instruction": INSTRUCTION}
+        kept_words: Mapping[str, str] = words if words is not None else saved.get("context", {})
         kept = four_bit_options(dtype) if _in_four_bits(quantization, saved) else {}
         base = _base_of(adapter) if adapter.is_file() else folder
         model = _load_model(base, dtype, attention, kept)
@@ -182,7 +193,17 @@ def load_policy(
             processor.tokenizer.pad_token = processor.tokenizer.eos_token
     if not trainable:
         model = model.to(PartialState().device)
-    return Policy(model, processor, instruction or saved["instruction"])
+    return Policy(model, processor, instruction or saved["instruction"], kept_words)
+
+
+def trained_context(path: Path) -> tuple[Context, ...] | None:
+    """The kinds of context a policy was trained with; None where its folder does not tell.
+
+    Raises:
+        DataError: `path` holds no policy.
+    """
+    ours = policy_folder(path) / _OURS
+    return tuple(read_json(ours).get("context", {})) if ours.is_file() else None
 
 
 def _in_four_bits(asked: str, saved: Mapping[str, Any]) -> bool:

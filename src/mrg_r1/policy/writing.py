@@ -16,6 +16,7 @@ from transformers.generation.logits_process import (
 )
 
 from mrg_r1.completion import parse
+from mrg_r1.data.context import prompt_of
 from mrg_r1.data.images import read_image
 from mrg_r1.data.study import Sample
 from mrg_r1.errors import DataError, MrgError
@@ -52,6 +53,7 @@ def write_reports(
             report=parsed.report,
             reference=sample.reference,
             images=tuple(str(path) for path in sample.images),
+            context=dict(sample.context),
         )
 
 
@@ -84,14 +86,18 @@ def write_drafts(
     for start in range(0, len(samples), together):
         read = list(_read(samples[start : start + together], on_bad))
         rows = [
-            (images, draw_seed(decoding.seed, sample.id, draft))
+            (
+                images,
+                draw_seed(decoding.seed, sample.id, draft),
+                prompt_of(policy.instruction, policy.words, sample.context),
+            )
             for sample, images in read
             for draft in range(drafts)
         ]
         completions: list[str] = []
         for at in range(0, len(rows), decoding.batch_size):
-            images, seeds = zip(*rows[at : at + decoding.batch_size], strict=True)
-            completions += complete(policy, images, decoding, seeds)
+            images, seeds, asked = zip(*rows[at : at + decoding.batch_size], strict=True)
+            completions += complete(policy, images, decoding, seeds, asked)
         for number, (sample, _) in enumerate(read):
             yield sample, completions[number * drafts : (number + 1) * drafts]
 
@@ -117,6 +123,7 @@ def complete(
     images: Sequence[Sequence[Image]],
     decoding: Decoding,
     seeds: Sequence[int] = (),
+    instructions: Sequence[str] = (),
 ) -> list[str]:
     """The raw completions of one batch.
 
@@ -125,8 +132,9 @@ def complete(
         images: of each completion, B times at least one.
         decoding: how.
         seeds: of each completion, B; not needed for greedy decoding.
+        instructions: of each completion, B; the policy's own where none are given.
     """
-    inputs = encode(policy, images)
+    inputs = encode(policy, images, instructions)
     base = base_of_adapter(policy.model)
     with torch.inference_mode(), only_unfinished(base, policy.end_tokens()):
         tokens = policy.model.generate(**inputs, **generation_options(policy, decoding, seeds))

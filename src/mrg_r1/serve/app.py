@@ -51,6 +51,7 @@ def make_app(
     writer: Writer,
     *,
     model: str = "",
+    context: Sequence[str] = (),
     token: str = "",
     local: bool = True,
     limits: Limits | None = None,
@@ -60,12 +61,14 @@ def make_app(
     Args:
         writer: writes completions.
         model: which policy it is, with a fingerprint; the writer's name if empty.
+        context: the kinds of context the policy was trained with, which the page asks for.
         token: who sends it is let in; empty lets everybody in.
         local: whether only names of this machine are answered to.
         limits: of requests.
     """
     limits = limits or Limits()
-    service = Service(writer, Readers(limits), limits, model or writer.name, RulesLabeler())
+    model, labeler = model or writer.name, RulesLabeler()
+    service = Service(writer, Readers(limits), limits, model, labeler, tuple(context))
 
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncGenerator[None]:
@@ -119,7 +122,9 @@ def _add_reports(app: FastAPI, service: Service) -> None:
         several), and the event 'answer' brings what is answered without it.
         """
         files, fields = await read_form(request, limits)
-        options = _options(fields, limits)
+        options = _options(fields, service)
+        if options.prior_images >= len(files):
+            raise Refused("prior_images", "leaves no image of the study itself")
         names = ["image"] if len(files) == 1 else [f"image.{n}" for n in range(len(files))]
         images = await decoded(request, service, files, names)
         if options.stream:
@@ -133,9 +138,10 @@ def _add_reports(app: FastAPI, service: Service) -> None:
     async def reports(request: Request) -> Any:
         """Writes the reports of several studies of one image each, in order, all or none."""
         files, fields = await read_form(request, limits)
-        options = _options(fields, limits)
-        if options.stream:
-            raise Refused("stream", "is for one study; POST it to /report")
+        options = _options(fields, service)
+        for field in ("stream", "indication", "prior_report", "prior_images"):
+            if getattr(options, field):
+                raise Refused(field, "is for one study; POST it to /report")
         if len(files) * options.drafts > limits.images:
             raise Refused("drafts", f"{limits.images} completions or fewer at once")
         names = [f"image.{number}" for number in range(len(files))]
@@ -169,7 +175,8 @@ def _add_reports(app: FastAPI, service: Service) -> None:
         )
 
 
-def _options(fields: dict[str, str], limits: Limits) -> Options:
+def _options(fields: dict[str, str], service: Service) -> Options:
+    limits = service.limits
     try:
         options = Options.model_validate(fields)
     except ValidationError as error:
@@ -182,6 +189,9 @@ def _options(fields: dict[str, str], limits: Limits) -> Options:
         raise Refused("max_tokens", f"{limits.tokens} or fewer")
     if options.drafts > 1 and not options.heat:
         raise Refused("temperature", "is 0, so that all drafts are the same; raise it")
+    for field in ("indication", "prior_report"):
+        if problem := service.writer.problem(getattr(options, field)):
+            raise Refused(field, problem)
     return options
 
 
@@ -193,6 +203,7 @@ def _asks(
         Ask(
             images=tuple(images),
             max_tokens=options.max_tokens or limits.tokens,
+            context=options.context(),
             temperature=options.heat,
             top_p=options.top_p,
             seed=options.seed + draft,
@@ -259,6 +270,7 @@ def _add_health(app: FastAPI, service: Service, seen: Seen) -> None:
             "model": service.model,
             "waiting": service.writer.waiting,
             "drafts": service.limits.drafts,
+            "context": list(service.context),
         }
 
     @app.get("/metrics", response_class=PlainTextResponse)

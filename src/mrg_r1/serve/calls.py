@@ -24,7 +24,8 @@ from mrg_r1.serve.writers import Writer
 # It would quote characters of bodies that are no forms.
 logging.getLogger("python_multipart").setLevel(logging.CRITICAL)
 
-_FIELD_BYTES = 1000
+_FIELD_BYTES = 80_000
+"""Of 20,000 characters, in UTF-8."""
 _KEEP_ALIVE = 10.0
 """Seconds without a word after which a stream says that it is still there."""
 
@@ -41,6 +42,7 @@ class Service:
         limits: of a request.
         model: which policy it is, for exports: name and fingerprint.
         labeler: reads what reports claim, and where.
+        context: the kinds of context the policy was trained with.
     """
 
     writer: Writer
@@ -48,6 +50,7 @@ class Service:
     limits: Limits
     model: str
     labeler: RulesLabeler
+    context: tuple[str, ...] = ()
 
 
 class _InMemory(MultiPartParser):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from mrg_r1.data.context import KINDS, given_context
 from mrg_r1.document import NOTICE
 from mrg_r1.findings import FINDINGS
 from mrg_r1.serve.uploads import Limits
@@ -38,6 +39,15 @@ class Options(Body):
     seed: int = Field(0, ge=0, lt=2**62, description="Of the sampling.")
     max_tokens: int | None = Field(None, ge=1, description="The longest completion.")
     stream: bool = Field(False, description="Server-sent events while it is written.")
+    indication: Text = Field("", description="Why the images were taken, for the prompt.")
+    prior_report: Text = Field("", description="Of the previous study, for the prompt.")
+    prior_images: int = Field(
+        0, ge=0, description="How many of the images, the last of them, are of the previous study."
+    )
+
+    def context(self) -> dict[str, str]:
+        """What the prompt says beside the instruction."""
+        return given_context(self.indication, self.prior_report, self.prior_images)
 
     @property
     def heat(self) -> float:
@@ -93,6 +103,7 @@ class Answer(Body):
     model: Annotated[str, Field(max_length=200)] = ""
     decoding: Annotated[str, Field(max_length=200)] = ""
     labeler: _Name = ""
+    context: dict[_Name, Text] = Field(default={}, max_length=len(KINDS))
     notice: Annotated[str, Field(max_length=400)] = NOTICE
 
 

@@ -21,7 +21,7 @@ from mrg_r1.serve.forms import Answer, Compared, Evidence, Kind, Labelled, Optio
 def answer_of(service: Service, written: Sequence[Written], options: Options) -> Answer:
     """The answer to one study from its drafts."""
     drafts = [row.completion for row in written]
-    study = Sample(id=uuid.uuid4().hex, study_id="", images=(), reference="")
+    study = Sample(uuid.uuid4().hex, "", (), "", options.context())
     document = compose(
         study, drafts, service.labeler, model=service.model, decoding=options.decoding()
     )
@@ -40,6 +40,7 @@ def answer_of(service: Service, written: Sequence[Written], options: Options) ->
         model=document.model,
         decoding=document.decoding,
         labeler=document.labeler,
+        context=document.context,
         notice=document.notice,
     )
 
@@ -56,7 +57,7 @@ def document_of(service: Service, answer: Answer) -> Document:
     )
 
 
-_KEPT = {"completion", "think", "report", "findings", "agreement", "drafts", "decoding"}
+_KEPT = {"completion", "think", "report", "findings", "agreement", "drafts", "decoding", "context"}
 
 
 def evidence_of(report: str, labeler: RulesLabeler) -> list[Evidence]:

@@ -13,6 +13,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 
 from mrg_r1.completion import INSTRUCTION
+from mrg_r1.data.context import WORDS, prompt_of
 from mrg_r1.errors import ConfigError
 from mrg_r1.policy.asks import Ask, Written
 from mrg_r1.serve.batching import Busy
@@ -152,7 +153,8 @@ class UpstreamWriter:
         images = [
             {"type": "image_url", "image_url": {"url": _data_url(image)}} for image in ask.images
         ]
-        text = {"type": "text", "text": ask.instruction or self.instruction}
+        asked = prompt_of(ask.instruction or self.instruction, WORDS, ask.context)
+        text = {"type": "text", "text": asked}
         return {
             "model": self.model,
             "messages": [{"role": "user", "content": [*images, text]}],

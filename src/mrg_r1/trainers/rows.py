@@ -9,6 +9,7 @@ from typing import Any
 from datasets import Dataset
 
 from mrg_r1.completion import render
+from mrg_r1.data.context import WORDS, prompt_of
 from mrg_r1.data.images import read_image
 from mrg_r1.data.study import Sample
 from mrg_r1.findings import Labels, Status
@@ -20,11 +21,13 @@ def rows(
     """A data set whose images are read when a row is.
 
     Columns are `id`, `prompt` (chat messages), `images` (8-bit RGB) and `reference`, which
-    rewards receive by name; with `targets`, also `completion`, the text SFT imitates.
+    rewards receive by name; with `targets`, also `completion`, the text SFT imitates. A prompt
+    is the instruction and the sample's context.
     """
+    prompts = [prompt_of(instruction, WORDS, sample.context) for sample in samples]
     columns: dict[str, Any] = {
         "id": [sample.id for sample in samples],
-        "prompt": [[{"role": "user", "content": instruction}]] * len(samples),
+        "prompt": [[{"role": "user", "content": prompt}] for prompt in prompts],
         "images": [[str(path) for path in sample.images] for sample in samples],
         "reference": [sample.reference for sample in samples],
     }

@@ -9,7 +9,7 @@ from pathlib import Path
 from mrg_r1.config import DataRecipe
 from mrg_r1.data import phantom
 from mrg_r1.data.images import check_images
-from mrg_r1.data.samples import samples
+from mrg_r1.data.samples import samples, without_context
 from mrg_r1.data.sources import load
 from mrg_r1.data.study import LeftOut, Sample, Studies, Study
 from mrg_r1.errors import DataError
@@ -38,6 +38,8 @@ def load_samples(data: DataRecipe, drawn: Path, seed: int) -> tuple[list[Sample]
                 f"{data.source}: no samples in split '{split}'{why}; "
                 f"see what is there with: mrg-r1 data {data.source} --root FOLDER"
             )
+        for lack in lacking(data, split, found):
+            say(lack)
         check_images(found)
         say(f"{split}: {len(found)} samples")
         splits.append(found)
@@ -46,7 +48,25 @@ def load_samples(data: DataRecipe, drawn: Path, seed: int) -> tuple[list[Sample]
 
 def read_studies(data: DataRecipe) -> Studies:
     """The studies of a source that is read, not drawn."""
-    return load(data.source, Path(data.root))
+    with progress("reading studies", "studies") as report:
+        return load(data.source, Path(data.root), on_progress=report, **data.loading)
+
+
+def lacking(data: DataRecipe, split: str, found: Sequence[Sample]) -> list[str]:
+    """How many samples of a split have nothing of each kind of context, in words.
+
+    Raises:
+        DataError: none that is trained on has anything of a kind.
+    """
+    counts = without_context(found, data.context)
+    for kind, count in counts.items():
+        if split == "train" and count == len(found) > 0:
+            raise DataError(
+                f"{data.source}: no sample to train on has {kind}; leave it out of data.context"
+            )
+    return [
+        f"{split}: {count} of {len(found)} samples without {kind}" for kind, count in counts.items()
+    ]
 
 
 def split_samples(
@@ -55,7 +75,10 @@ def split_samples(
     """The train split, then the evaluation split: its name, samples, and what was left out."""
     for split, limit in (("train", data.train), (data.eval_split, data.test)):
         chosen = _some(studies.of_split(split), limit, seed)
-        yield split, *samples(chosen, section=data.section, views=data.views)
+        yield (
+            split,
+            *samples(chosen, section=data.section, views=data.views, context=data.context),
+        )
 
 
 def _drawn(data: DataRecipe, folder: Path, seed: int) -> Studies:

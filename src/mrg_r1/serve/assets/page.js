@@ -157,6 +157,7 @@
     const drafts = Number(ask.elements.drafts.value);
     body.append("drafts", drafts);
     body.append("stream", "true");
+    for (const { value, name } of ask.querySelectorAll("textarea")) if (value.trim()) body.append(name, value);
     const mine = (writing = new AbortController());
     complain("");
     showText({ think: "", report: "" });
@@ -294,7 +295,8 @@
     compare().then(() => complain(""), (error) => complain(error.message));
   });
 
-  call("/health").then((response) => response.json()).then(({ model, drafts }) => {
+  call("/health").then((response) => response.json()).then(({ model, drafts, context }) => {
+    for (const label of ask.querySelectorAll(".context")) label.hidden = !context.includes(label.dataset.kind);
     at("model").textContent = `Policy ${model}`;
     for (const option of ask.elements.drafts.options) option.hidden = Number(option.value) > drafts;
   }).catch((error) => complain(error.message));
