@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+import re
+import shlex
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -62,6 +64,15 @@ def test_a_dry_run_checks_the_engine_of_a_paper_recipe() -> None:
     gather = "srl.deepspeed.zero_optimization.stage3_gather_16bit_weights_on_model_save=true"
     lines = describe(load_recipe("paper-iu-xray", [stage, gather]))
     assert any("'stage': 3" in line for line in lines)
+
+
+def test_the_engines_that_the_documents_show_pass_a_dry_run() -> None:
+    text = (Path(__file__).parents[1] / "docs" / "cluster.md").read_text("utf-8")
+    lines = re.findall(r"^mrg-r1 train (.*(?:deepspeed|fsdp).*) --dry-run$", text, re.MULTILINE)
+    assert len(lines) == 2
+    for line in lines:
+        name, *words = shlex.split(line)
+        assert describe(load_recipe(name, [word for word in words if word != "--set"]))
 
 
 def test_what_accelerate_would_pass_over_in_silence_is_refused(

@@ -24,7 +24,7 @@ from tiny_runs import be_one_of, command, started
 Target = Callable[..., None]
 GROUP = 4
 DEEPSPEED = Path(sys.prefix) / "deepspeed"
-LOST = ": another process of this run has ended, and tells why if it could; "
+LOST = "error: another process of this run has ended, and tells why if it could; "
 
 
 def ended(targets: Sequence[Target], *args: object) -> list[int | None]:

@@ -15,4 +15,6 @@ def quiet() -> Generator[None]:
         warnings.filterwarnings(
             "ignore", r"`(is_)?gradient_checkpointing` is deprecated", FutureWarning
         )
+        # DeepSpeed 0.19 still uses names that torch 2.14 replaced.
+        warnings.filterwarnings("ignore", r"`torch\.distributed\.\w+` is deprecated", FutureWarning)
         yield

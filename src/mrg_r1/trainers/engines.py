@@ -49,7 +49,8 @@ def check_here(section: str, table: Mapping[str, Any]) -> None:
     if table.get("deepspeed") and not launched():
         raise ConfigError(
             f"{section}.deepspeed: needs a launcher, also for one process; type: "
-            "torchrun --standalone --nproc-per-node 1 -m mrg_r1 train RECIPE"
+            "torchrun --standalone --nproc-per-node 1 -m mrg_r1 train RECIPE, or leave it out with "
+            f"--set {section}.deepspeed={{}}"
         )
     if table.get("fsdp") and on_cpu():
         raise ConfigError(f"{section}.fsdp: there is no GPU here to shard on; leave it out")

@@ -41,8 +41,8 @@ def faults_named(root: Path) -> Generator[None]:
     except Exception as error:
         if _is_lost(error):
             raise MrgError(
-                f"{root}: another process of this run has ended, and tells why if it could; what "
-                "is written is whole, and --resume goes on from there"
+                "another process of this run has ended, and tells why if it could; what is written "
+                "is whole, and --resume goes on from there"
             ) from error
         if not _is_full(error, root):
             raise
