@@ -27,6 +27,7 @@ from mrg_r1.config import LabelerRecipe, PolicyRecipe, Recipe
 from mrg_r1.data.context import prompt_of, words_of
 from mrg_r1.data.images import check_images
 from mrg_r1.data.study import Sample
+from mrg_r1.dry_run import details
 from mrg_r1.evaluate import evaluate, readings, table
 from mrg_r1.labelers import Labeler
 from mrg_r1.policy.load import Policy, load_policy, policy_folder
@@ -138,6 +139,7 @@ def describe(recipe: Recipe) -> list[str]:
         check_options(section, options or {})
     data, policy = recipe.data, recipe.policy
     lines = [f"recipe: {recipe.name}, seed {recipe.seed}"]
+    samples: Sequence[Sample] = ()
     if data.source == "phantom":
         lines.append(f"data: {data.train} studies drawn to train on, {data.test} to judge on")
     elif not Path(data.root).expanduser().exists():
@@ -145,6 +147,7 @@ def describe(recipe: Recipe) -> list[str]:
     else:
         for split, found, _ in split_samples(data, read_studies(data), recipe.seed):
             check_images(found)
+            samples = samples or found  # of the train split, which is the first
             lines.append(f"data: {split}, {len(found)} samples of {data.source}")
             lines += [f"data: {lack}" for lack in lacking(data, split, found)]
     if policy.tiny:
@@ -166,7 +169,7 @@ def describe(recipe: Recipe) -> list[str]:
     lines.append(f"SRL: {_options(recipe.srl)}")
     words = words_of(data.context)
     lines.append(f"prompt: {prompt_of(policy.instruction, words, dict.fromkeys(words, '...'))}")
-    return lines
+    return [*lines, *details(recipe, samples, prompts(recipe, samples))]
 
 
 def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labeler: Labeler) -> Path:

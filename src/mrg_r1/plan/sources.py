@@ -99,7 +99,7 @@ def model_of(policy: PolicyRecipe, name: str = "") -> Model:
     folder = Path(policy.path).expanduser()
     if (folder / "config.json").is_file():
         return _of_folder(folder, policy.max_pixels)
-    if match := _named_in(folder.name):
+    if match := named_in(folder.name):
         return _published(match, policy.max_pixels)
     raise ConfigError(
         f"policy.path: {policy.path} is not here, and its name is of no published model; "
@@ -138,7 +138,7 @@ def _step(shape: Shape) -> int:
     return shape.tower.patch * shape.tower.merge
 
 
-def _named_in(folder: str) -> str:
+def named_in(folder: str) -> str:
     """The published model whose family and size stand in a folder's name, or ''."""
     squeezed = re.sub(r"[^a-z0-9]", "", folder.lower())
     for name in table("models"):

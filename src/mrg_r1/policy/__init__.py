@@ -1,5 +1,6 @@
 """Policies: the tiny VLM, adapters, loading, and generation."""
 
+import logging
 import os
 
 _ENVIRONMENT = {
@@ -17,3 +18,6 @@ _ENVIRONMENT = {
 # Read by the libraries when they are imported. What the user has set stays.
 for _name, _value in _ENVIRONMENT.items():
     os.environ.setdefault(_name, _value)
+
+# On a CPU it complains, when imported, of a kernel that only the hub has.
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)

@@ -20,7 +20,7 @@ import torch
 from accelerate import PartialState
 from peft import PeftModel
 from safetensors import SafetensorError
-from transformers import AutoModelForImageTextToText, AutoProcessor
+from transformers import AutoConfig, AutoModelForImageTextToText, AutoProcessor
 
 from mrg_r1.completion import INSTRUCTION
 from mrg_r1.data.context import Context
@@ -182,15 +182,7 @@ def load_policy(
             model = plain(model) if dequantized else model
         if adapter.is_file():
             model = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
-        processor = AutoProcessor.from_pretrained(
-            folder, local_files_only=True, trust_remote_code=False
-        )
-        _fill(processor, model.config)
-        if max_pixels:
-            limit_pixels(processor.image_processor, max_pixels)
-        processor.tokenizer.padding_side = "left"
-        if processor.tokenizer.pad_token is None:  # as of Mistral: padding is masked anyway
-            processor.tokenizer.pad_token = processor.tokenizer.eos_token
+        processor = _processor(folder, model.config, max_pixels)
     if not trainable:
         model = model.to(PartialState().device)
     return Policy(model, processor, instruction or saved["instruction"], kept_words)
@@ -208,6 +200,31 @@ def trained_context(path: Path) -> tuple[Context, ...] | None:
 
 def _in_four_bits(asked: str, saved: Mapping[str, Any]) -> bool:
     return (asked or saved.get("quantization")) == "4bit"
+
+
+def load_processor(folder: Path, *, max_pixels: int = 0) -> Any:
+    """The processor of a model folder, as `load_policy` has it, without the weights.
+
+    Raises:
+        ConfigError: images of this model have a fixed size, so that `max_pixels` does not apply.
+        DataError: it is damaged.
+    """
+    with _errors_naming(folder):
+        config = AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+        return _processor(folder, config, max_pixels)
+
+
+def _processor(folder: Path, config: Any, max_pixels: int) -> Any:
+    processor = AutoProcessor.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
+    _fill(processor, config)
+    if max_pixels:
+        limit_pixels(processor.image_processor, max_pixels)
+    processor.tokenizer.padding_side = "left"
+    if processor.tokenizer.pad_token is None:  # as of Mistral: padding is masked anyway
+        processor.tokenizer.pad_token = processor.tokenizer.eos_token
+    return processor
 
 
 def _fill(processor: Any, config: Any) -> None:
