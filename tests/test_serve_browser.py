@@ -195,6 +195,23 @@ def test_a_token_is_asked_for_and_kept_for_the_visit(browser: Browser, tmp_path:
         assert page.evaluate("localStorage.length") == 0
 
 
+def test_a_policy_that_knows_indications_is_given_one(
+    browser: Browser, server: Server, tmp_path: Path
+) -> None:
+    with opened(browser, server) as page:
+        page.get_by_text("Policy stub").wait_for()
+        assert page.locator("#ask textarea:visible").count() == 0
+    with (
+        serving.stub(tmp_path, context=["indication"]) as knowing,
+        opened(browser, knowing) as page,
+    ):
+        drop(page, png())
+        page.get_by_label("Indication").fill("___F with cough")
+        assert page.get_by_label("Previous report").is_hidden()
+        write(page)
+        assert page.locator("#think").inner_text().endswith("[indication: ___F with cough]")
+
+
 def test_the_page_of_the_api(browser: Browser, server: Server) -> None:
     with opened(browser, server) as page:
         page.get_by_role("link", name="API").click()
