@@ -102,7 +102,8 @@ def test_context_that_no_training_sample_has_is_refused(table: Path, tmp_path: P
 def test_a_dry_run_shows_prompt_and_counts(table: Path) -> None:
     lines = describe(recipe(table, 'data.context=["prior-report"]', "data.views=first"))
     assert "data: train: 1 of 3 samples without prior-report" in lines
-    assert lines[-1].endswith("\nReport of the previous study: ...")
+    (prompt,) = (line for line in lines if line.startswith("prompt: "))
+    assert prompt.endswith("\nReport of the previous study: ...")
 
 
 def test_a_plan_counts_context_where_the_data_are(table: Path) -> None:
