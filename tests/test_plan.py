@@ -204,6 +204,14 @@ def test_four_bits() -> None:
     )
 
 
+def test_8_bit_states_of_embeddings_are_kept_in_32_bits_where_they_learn() -> None:
+    recipe = replace(without("deepspeed"), policy=replace(PAPER.policy, lora=None))
+    words = 152_064 * 3584
+    rest = 8_292_166_656 - words
+    expected = 8 * words + state_bytes([rest], eight_bit=True, size=2)
+    assert sizes(plan(recipe))["optimizer states"] == expected
+
+
 def test_checkpointing_keeps_one_layer() -> None:
     with_it, without_it = plan(), plan(with_srl(gradient_checkpointing=False))
     one = sizes(with_it)["activations, one layer"]

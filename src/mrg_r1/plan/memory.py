@@ -158,10 +158,15 @@ def _training(shape: Shape, weights: Weights, job: Job) -> Iterator[Line]:
             count * 8 / spread[1],
             f"{count:,} x (4 + 4) B{over[1]}",
         )
-    # An engine that shards lays all learning weights end to end, in 32 bits.
-    states = state_bytes([count] if zero else matrices, job.eight_bit, 4 if zero else size)
+    # An engine that shards lays all learning weights end to end, in 32 bits; without one,
+    # transformers keeps the states of embeddings in 32 bits.
+    embedded = shape.text.vocabulary * shape.text.width
+    wide = embedded if job.eight_bit and weights.lora is None and not zero else 0
+    rest = [count] if zero else [matrices[0] - wide, *matrices[1:]]
+    states = 8 * wide + state_bytes(rest, job.eight_bit, 4 if zero else size)
     each = "2 x (1 + 4/256) B" if job.eight_bit else f"2 x {4 if zero else size} B"
-    yield Line("optimizer states", states / spread[1], f"{count:,} x {each}{over[1]}")
+    also = f" + {wide:,} x 8 B of embeddings" if wide else ""
+    yield Line("optimizer states", states / spread[1], f"{count - wide:,} x {each}{also}{over[1]}")
 
 
 def _learning(weights: Weights, job: Job) -> int:
