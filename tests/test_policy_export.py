@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import errno
+import importlib.util
+import json
+import os
 import shutil
+import subprocess
+import sys
 from collections import namedtuple
 from collections.abc import Callable
 from dataclasses import replace
@@ -181,3 +186,46 @@ def test_transformers_loads_an_export_without_us(adapted: Run, tmp_path: Path) -
     for name in ("size", "patch_size", "image_mean", "image_std"):
         assert getattr(images, name) == getattr(mine.processor.image_processor, name)
     assert load_policy(out).end_tokens() == mine.end_tokens()
+
+
+VLLM = """
+import json, sys
+from pathlib import Path
+from vllm.model_executor.models.registry import ModelRegistry
+from vllm.transformers_utils.config import get_config, try_get_generation_config
+from vllm.transformers_utils.processor import get_processor
+folder = sys.argv[1]
+(architecture,) = get_config(folder, trust_remote_code=False).architectures
+processor = get_processor(folder)
+print(json.dumps({
+    "registered": architecture in ModelRegistry.get_supported_archs(),
+    "processor": type(processor).__name__,
+    "template": processor.chat_template,
+    "most": processor.image_processor.size["longest_edge"],
+    "ends": try_get_generation_config(folder, trust_remote_code=False).eos_token_id,
+}))
+"""
+
+
+@pytest.mark.slow
+def test_vllm_reads_an_export(trained: Run, tmp_path: Path) -> None:
+    if importlib.util.find_spec("vllm") is None:
+        pytest.skip("vLLM is not installed; it needs no GPU for this, but all of CUDA's packages")
+    out = tmp_path / "out"
+    export_policy(trained.root, out)
+    # Its imports warn, and its settings stay in a process.
+    told = subprocess.run(
+        [sys.executable, "-c", VLLM, str(out)],
+        capture_output=True,
+        text=True,
+        check=True,
+        env=os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
+    )
+    mine = load_policy(out)
+    assert json.loads(told.stdout.splitlines()[-1]) == {
+        "registered": True,
+        "processor": "Qwen2_5_VLProcessor",
+        "template": mine.processor.chat_template,
+        "most": mine.processor.image_processor.size["longest_edge"],
+        "ends": mine.model.generation_config.eos_token_id,
+    }
