@@ -10,6 +10,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForImageTextToText,
     LlamaConfig,
+    LlavaConfig,
     PreTrainedModel,
     Qwen2_5_VLConfig,
     Qwen2Config,
@@ -32,6 +33,8 @@ TEXT: dict[str, Any] = {
 TOKENS = {"image_token_id": IMAGE, "video_token_id": 3, "vision_start_token_id": 4}
 ROPE = {"rope_type": "default", "rope_theta": 1e4, "mrope_section": [2, 3, 3]}
 PATCH = 14
+SIDE = 2
+"""Patches along a side of a LLaVA's image, all of which are of one size."""
 
 
 def vision(**more: Any) -> dict[str, Any]:
@@ -60,6 +63,21 @@ CONFIGS = {
         ),
         **TOKENS,
     ),
+    "llava-vl": LlavaConfig(
+        text_config={**TEXT, "model_type": "llama"},
+        vision_config={
+            "model_type": "clip_vision_model",
+            "hidden_size": 16,
+            "intermediate_size": 24,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": SIDE * PATCH,
+            "patch_size": PATCH,
+        },
+        image_token_index=IMAGE,
+        image_seq_length=SIDE**2,
+        tie_word_embeddings=True,
+    ),
     "llama": LlamaConfig(**TEXT),
     "qwen2": Qwen2Config(**TEXT),
 }
@@ -82,11 +100,18 @@ def batch_of(family: str, groups: list[int], sizes: list[int]) -> dict[str, Any]
     generator = torch.Generator().manual_seed(1)
     draw = lambda *shape: torch.randint(5, 40, shape, generator=generator)  # noqa: E731
     prompts, pixels, grids = {}, {}, {}
+    square = family.startswith("llava")
     for n in sorted(set(groups)):
         grids[n] = torch.tensor([[1, 4, 4 + 2 * (n % 2)]] * (1 + (n % 2 == 0)))
         patches = int(grids[n].prod(dim=1).sum())
-        pixels[n] = torch.randn(patches, 3 * 2 * PATCH * PATCH, generator=generator)
-        images = [torch.full((int(g.prod()) // 4 + 2,), IMAGE) for g in grids[n]]
+        shape = (
+            (len(grids[n]), 3, SIDE * PATCH, SIDE * PATCH)
+            if square
+            else (patches, 3 * 2 * PATCH * PATCH)
+        )
+        pixels[n] = torch.randn(shape, generator=generator)
+        tokens = [SIDE**2 if square else int(g.prod()) // 4 for g in grids[n]]
+        images = [torch.full((count + 2,), IMAGE) for count in tokens]
         for image in images:
             image[0], image[-1] = 4, BOUNDS
         words = [draw(n + 1)] if not family.endswith("vl") else [*images, draw(n + 1)]
@@ -106,8 +131,11 @@ def batch_of(family: str, groups: list[int], sizes: list[int]) -> dict[str, Any]
     if family.endswith("vl"):
         batch |= {
             "pixel_values": torch.cat([pixels[n] for n in groups]),
-            "image_grid_thw": torch.cat([grids[n] for n in groups]),
             "num_images": [len(grids[n]) for n in groups],
+        }
+    if family.endswith("vl") and not square:
+        batch |= {
+            "image_grid_thw": torch.cat([grids[n] for n in groups]),
             "mm_token_type_ids": (batch["input_ids"] == IMAGE).int(),
         }
     return batch | {"logits_to_keep": width}

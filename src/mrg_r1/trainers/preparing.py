@@ -15,7 +15,7 @@ from mrg_r1.trainers.prompting import images_by_row, of_rows
 
 @contextmanager
 def images_once(processor: Any) -> Generator[None]:
-    """Lets a processor of the Qwen-VL family prepare each image object once, inside the block.
+    """Lets a processor of the families that share prepare each image object once, in the block.
 
     TRL prepares the images of a batch twice, to sample and to train, and each for every completion.
     """

@@ -49,13 +49,13 @@ def _cache(
     firsts = images[::copies]
     if firsts:
         prompts |= of_rows(firsts)
-    else:
+    if "image_grid_thw" not in prompts:
         mask = prompts["attention_mask"]
         prompts["position_ids"] = (mask.cumsum(dim=-1) - 1).clamp(min=0)
     cache = model(**prompts, use_cache=True, logits_to_keep=1).past_key_values
     cache.crop(-1)
     cache.batch_repeat_interleave(copies)
-    if firsts:
+    if "image_grid_thw" in prompts:
         # How far a Qwen-VL's positions lag behind the count of its tokens.
         model.model.rope_deltas = model.model.rope_deltas.repeat_interleave(copies, dim=0)
     return cache
@@ -80,6 +80,9 @@ def images_by_row(
     """The images of each row, as the fields of a batch of that row; none where there are none."""
     if num_images is None or fields.get("pixel_values") is None:
         return []
+    if fields.get("image_grid_thw") is None:
+        images = fields["pixel_values"].split(list(num_images))
+        return [{"pixel_values": values} for values in images]
     grids = fields["image_grid_thw"].split(list(num_images))
     pixels = fields["pixel_values"].split([int(grid.prod(dim=-1).sum()) for grid in grids])
     return [

@@ -37,6 +37,9 @@ _TRL = "1.16."
 _ONE_AXIS = ("llama", "qwen2", "qwen3")
 """Text models, whose positions have one axis; `FAMILIES` have three."""
 
+_PICTURED = ("fast_vlm", "llava")
+"""Image models whose positions go on through an image; their text models have one axis."""
+
 PAYS_FROM = 1.1
 """How many times fewer tokens must pass through the policy for 'auto' to share.
 
@@ -55,9 +58,12 @@ Scores = tuple[Tensor, Tensor | None, Tensor | None]
 def why_not(model: PreTrainedModel) -> str | None:
     """Why a group cannot be one row of this model; None if it can."""
     config = model.config
-    if config.model_type not in (*FAMILIES, *_ONE_AXIS):
-        return f"'{config.model_type}' is not among {', '.join((*FAMILIES, *_ONE_AXIS))}"
+    known = (*FAMILIES, *_PICTURED, *_ONE_AXIS)
     text = config.get_text_config()
+    if config.model_type not in known:
+        return f"'{config.model_type}' is not among {', '.join(known)}"
+    if config.model_type in _PICTURED and text.model_type not in _ONE_AXIS:
+        return f"its text model '{text.model_type}' is not among {', '.join(_ONE_AXIS)}"
     if text._attn_implementation not in ATTENTIONS:
         return f"attention '{text._attn_implementation}' knows no groups; use policy.attention=sdpa"
     if set(getattr(text, "layer_types", None) or ["full_attention"]) != {"full_attention"}:
@@ -211,8 +217,9 @@ class Samples:
         input_ids: (samples, prompt and completion).
         attention_mask: of the same shape, 0 where padded.
         width: how many of the tokens are the completion's.
-        pixel_values: (patches of all images, values of a patch).
-        image_grid_thw: (images, 3), how many patches an image has along each axis.
+        pixel_values: (patches of all images, values of a patch), or (images, 3, height, width).
+        image_grid_thw: (images, 3), how many patches an image has along each axis; not given with
+            images of one size.
         num_images: how many images each sample has.
         mm_token_type_ids: of the shape of `input_ids`, 1 at image tokens.
     """
@@ -276,7 +283,7 @@ class Samples:
         )
 
     def _positions(self, rows: list[int], base: Any) -> list[Tensor]:
-        if base.config.model_type in _ONE_AXIS:
+        if base.config.model_type not in FAMILIES:
             return [torch.arange(len(self._prompts[row]))[None].to(self._ids) for row in rows]
         prompts, mask = self._ids[rows, : -self.width], self._mask[rows, : -self.width]
         types = torch.zeros_like(prompts) if self._types is None else self._types[rows]
