@@ -121,8 +121,18 @@ MISTAKES = {
     "two policies": ("policy.path=x", "give either path (a local model folder) or a [policy.tiny]"),
     "uneven text": ("policy.tiny.text_width=190", "text_width: 190 is not a multiple of 2 x heads"),
     "uneven vision": ("policy.tiny.vision_width=8", "vision_width: 8 is not a multiple of 4 x hea"),
+    "unknown tower": ("policy.tiny.tower=resnet", "policy.tiny.tower: 'resnet' is not"),
+    "share above one": ("data.repeat_below=2", "data.repeat_below: 2 is not"),
     "small image": ("policy.tiny.pixels=20", "policy.tiny.pixels: 20 is less than two patches"),
 }
+
+
+def test_an_image_is_whole_tiles_of_a_convolutional_tower(minimal: str) -> None:
+    tower = "policy.tiny.tower=efficientnet-lite0"
+    assert "policy.tiny.pixels: 150 is not a multiple of 32" in complaint(
+        minimal, tower, "policy.tiny.pixels=150"
+    )
+    assert load_recipe(minimal, [tower, "policy.tiny.pixels=160", "policy.tiny.patch=200"])
 
 
 @pytest.mark.parametrize(("override", "message"), MISTAKES.values(), ids=list(MISTAKES.keys()))

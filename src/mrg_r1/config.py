@@ -42,6 +42,8 @@ class DataRecipe:
     train: int = 0
     test: int = 0
     eval_split: Literal["val", "test"] = "test"
+    # Studies are repeated in training where they show a finding rarer than this share; 0 is off.
+    repeat_below: float = 0.0
     # Side in pixels of a drawn image.
     size: int = 112
     # Of a table that names its columns otherwise.
@@ -62,6 +64,8 @@ class PolicyRecipe:
     # Only for a tiny policy: any other has seen images before.
     warmup: WarmUp | None = None
     lora: LoraSettings | None = None
+    # The image tower learns nothing in SFT and SRL, and its features of an image are kept.
+    freeze_tower: bool = False
     instruction: str = INSTRUCTION
     dtype: Literal["float32", "bfloat16", "auto"] = "float32"
     attention: Literal["sdpa", "eager", "flash_attention_2"] = "sdpa"
@@ -227,6 +231,7 @@ _RULES: dict[str, Rule] = {
     "reward.margin": (lambda value: -1 < value < 1, "inside (-1, 1) (eq. 6)"),
     "reward.both_empty": _SHARE,
     "reward.negative_weight": _SHARE,
+    "data.repeat_below": _SHARE,
     "reward.uncertain": (lambda value: -1 <= value <= 1, "in [-1, 1]"),
     "reward.rarity_cap": (lambda value: value == 0 or value > 1, "0 (off) or above 1"),
     "reward.f1_share": _SHARE,
@@ -241,8 +246,13 @@ _RULES: dict[str, Rule] = {
     "evaluation.decoding.temperature": _NATURAL,
     "evaluation.decoding.top_p": (lambda value: 0 < value <= 1, "in (0, 1]"),
     "evaluation.decoding.batch_size": _POSITIVE,
-    **{f"policy.tiny.{f.name}": _POSITIVE for f in dataclasses.fields(TinyConfig)},
-    **{f"policy.warmup.{f.name}": _POSITIVE for f in dataclasses.fields(WarmUp)},
+    **{
+        f"policy.tiny.{f.name}": _POSITIVE
+        for f in dataclasses.fields(TinyConfig)
+        if f.name != "tower"
+    },
+    **{f"policy.warmup.{name}": _POSITIVE for name in ("steps", "batch_size", "learning_rate")},
+    "policy.warmup.weight_decay": _NATURAL,
 }
 
 
@@ -326,7 +336,10 @@ def _tiny_contradictions(tiny: TinyConfig, policy: PolicyRecipe) -> list[str]:
         )
         if width % (per_head * tiny.heads)
     ]
-    if tiny.pixels < 2 * tiny.patch:
+    if tiny.tower == "efficientnet-lite0":
+        if tiny.pixels % 32:
+            problems.append(f"policy.tiny.pixels: {tiny.pixels} is not a multiple of 32")
+    elif tiny.pixels < 2 * tiny.patch:
         problems.append(f"policy.tiny.pixels: {tiny.pixels} is less than two patches")
     if policy.quantization != "none":
         problems.append(

@@ -26,13 +26,16 @@ from mrg_r1.audit import write_audit
 from mrg_r1.config import LabelerRecipe, PolicyRecipe, Recipe
 from mrg_r1.data.context import prompt_of, words_of
 from mrg_r1.data.images import check_images
+from mrg_r1.data.repeats import repeats
 from mrg_r1.data.study import Sample
 from mrg_r1.dry_run import details
 from mrg_r1.evaluate import evaluate, readings, table
+from mrg_r1.findings import Labels
 from mrg_r1.labelers import Labeler
-from mrg_r1.policy.load import Policy, load_policy, policy_folder
+from mrg_r1.policy.load import Policy, base_of_adapter, load_policy, policy_folder
 from mrg_r1.policy.lora import lora_config
 from mrg_r1.policy.tiny import build_tiny
+from mrg_r1.policy.tower import freeze, tower_of
 from mrg_r1.policy.writing import write_reports
 from mrg_r1.recipe_rewards import make_readers, make_rewards, reward_weights, the_labeler
 from mrg_r1.records import Evaluation, Prediction, read_jsonl, write_jsonl
@@ -151,7 +154,7 @@ def describe(recipe: Recipe) -> list[str]:
             lines.append(f"data: {split}, {len(found)} samples of {data.source}")
             lines += [f"data: {lack}" for lack in lacking(data, split, found)]
     if policy.tiny:
-        lines.append("policy: a tiny Qwen2.5-VL from random weights")
+        lines.append(f"policy: {policy.tiny.describe()}")
     else:
         here = Path(policy.path).expanduser().exists()
         remedy = "" if here else " is not here; add --set policy.path=FOLDER"
@@ -193,7 +196,11 @@ def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labele
     if recipe.sft is None:
         return base
     last = finished_checkpoint(run.checkpoints("sft"))
-    return _keep(recipe, last or imitate(recipe, run, base, samples, targets), run.start)
+    if last is None:
+        often = _repeated(recipe, labels)
+        chosen, told = [samples[n] for n in often], [targets[n] for n in often]
+        last = imitate(recipe, run, base, chosen, told)
+    return _keep(recipe, last, run.start)
 
 
 def prompts(recipe: Recipe, samples: Sequence[Sample]) -> list[str]:
@@ -243,6 +250,7 @@ def explore(
     """GRPO (eqs. 1 and 2) from `start`; returns the last checkpoint."""
     loaded = _load(recipe, start, trainable=True)
     references = [sample.reference for sample in samples]
+    chosen = [samples[n] for n in _repeated(recipe, labeler.label(references))]
     rewards = make_rewards(recipe.reward, labeler, references)
     weights = [weight for _, weight in rewards]
     config = grpo_config(recipe.srl, run.checkpoints("srl"), recipe.seed, reward_weights=weights)
@@ -258,7 +266,7 @@ def explore(
             model=loaded.model,
             reward_funcs=watched,
             args=config,
-            train_dataset=rows(samples, recipe.policy.instruction),
+            train_dataset=rows(chosen, recipe.policy.instruction),
             processing_class=loaded.processor,
             peft_config=_new_adapter(recipe.policy, loaded),
             callbacks=[RunRecorder("srl", run.metrics), Reporter(report, _SHOWN)],
@@ -312,9 +320,15 @@ def conclude(
     return evaluation
 
 
+def _repeated(recipe: Recipe, labels: Sequence[Labels]) -> list[int]:
+    """Which samples an epoch is of, by number."""
+    below = recipe.data.repeat_below
+    return repeats(labels, below, recipe.seed) if below else list(range(len(labels)))
+
+
 def _load(recipe: Recipe, folder: Path, *, trainable: bool = False) -> Policy:
     policy = recipe.policy
-    return load_policy(
+    loaded = load_policy(
         folder,
         dtype=policy.dtype,
         attention=policy.attention,
@@ -324,6 +338,9 @@ def _load(recipe: Recipe, folder: Path, *, trainable: bool = False) -> Policy:
         quantization=policy.quantization,
         max_pixels=policy.max_pixels,
     )
+    if policy.freeze_tower:
+        freeze(tower_of(base_of_adapter(loaded.model)))
+    return loaded
 
 
 def _keep(recipe: Recipe, checkpoint: Path, folder: Path) -> Path:

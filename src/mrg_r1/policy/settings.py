@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
 class TinyConfig:
-    """The numbers of a tiny Qwen2.5-VL.
+    """The numbers of a tiny policy.
 
-    `pixels` is the side of the square whose area every image is resized to; with patch size p an
-    image becomes about (pixels / 2p)^2 tokens of the prompt.
+    With the tower 'vit' it is a Qwen2.5-VL of random weights: `pixels` is the side of the square
+    whose area every image is resized to, and with patch size p an image becomes about
+    (pixels / 2p)^2 tokens of the prompt. With 'efficientnet-lite0' it is a FastVLM whose tower has
+    learnt ImageNet (`policy.convolutional`): images are resized to that square and become
+    (pixels / 32)^2 tokens; `vision_depth`, `vision_width` and `patch` say nothing of it.
     """
 
+    tower: Literal["vit", "efficientnet-lite0"] = "vit"
     vision_depth: int = 4
     vision_width: int = 128
     text_layers: int = 4
@@ -25,17 +30,26 @@ class TinyConfig:
     # so small learn slowly.
     initializer_range: float = 0.04
 
+    def describe(self) -> str:
+        """In words: of which architecture, and what it knows."""
+        if self.tower == "efficientnet-lite0":
+            return "a tiny FastVLM from random weights, its tower an EfficientNet-Lite0 of ImageNet"
+        return "a tiny Qwen2.5-VL from random weights"
+
 
 @dataclass(frozen=True, slots=True)
 class WarmUp:
     """How long an image tower of random weights learns to see before the policy learns to write.
 
-    The learning rate is its peak, a tenth of the way in.
+    The learning rate is its peak, a tenth of the way in. With `augment` each image is turned,
+    shifted, scaled and lit a little otherwise whenever it is seen.
     """
 
     steps: int = 400
     batch_size: int = 16
     learning_rate: float = 3e-3
+    weight_decay: float = 0.01
+    augment: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""A Qwen2.5-VL of a few million random weights, with a tokenizer of its own.
+"""A vision-language model of a few million weights, with a tokenizer of its own.
 
 The classes are the ones a 7-billion-weight policy uses; only the numbers differ. Once saved it
 is an ordinary model folder, so everything after it loads a tiny policy and a real one alike.
@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import torch
-from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
-    PreTrainedTokenizerFast,
     Qwen2_5_VLConfig,
     Qwen2_5_VLForConditionalGeneration,
     Qwen2_5_VLProcessor,
@@ -19,42 +17,25 @@ from transformers import (
     Qwen2VLVideoProcessor,
 )
 
+from mrg_r1.policy.convolutional import build_convolutional
 from mrg_r1.policy.load import Policy
 from mrg_r1.policy.settings import TinyConfig
-
-# Qwen's control tokens, in the order of its own vocabulary. All are special: skipped in decoding.
-_CONTROL = (
-    "<|endoftext|>",
-    "<|im_start|>",
-    "<|im_end|>",
-    "<|vision_start|>",
-    "<|vision_end|>",
-    "<|image_pad|>",
-    "<|video_pad|>",
-)
-# One token each, so that a policy this small spends no capacity on spelling tags. Not special:
-# the completion's text must show them.
-_TAGS = ("<think>", "</think>", "<report>", "</report>")
-
-_CHAT_TEMPLATE = (
-    "{% for message in messages %}<|im_start|>{{ message['role'] }}\n"
-    "{% if message['content'] is string %}{{ message['content'] }}"
-    "{% else %}{% for part in message['content'] %}"
-    "{% if part['type'] == 'image' %}<|vision_start|><|image_pad|><|vision_end|>"
-    "{% elif part['type'] == 'text' %}{{ part['text'] }}{% endif %}"
-    "{% endfor %}{% endif %}<|im_end|>\n{% endfor %}"
-    "{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}"
-)
+from mrg_r1.policy.tiny_tokenizer import CHAT_TEMPLATE, train_tokenizer
 
 
 def build_tiny(texts: Iterable[str], config: TinyConfig, *, seed: int) -> Policy:
-    """A tiny Qwen2.5-VL with random weights, and its processor.
+    """A tiny policy: a Qwen2.5-VL of random weights, or what `config.tower` names.
 
     Args:
         texts: what it will read and write; its byte-level BPE vocabulary is trained on them.
         config: its numbers.
         seed: seed of the weights.
+
+    Raises:
+        ConfigError: the packages of a published tower are not installed.
     """
+    if config.tower == "efficientnet-lite0":
+        return build_convolutional(texts, config, seed=seed)
     processor = _processor(texts, config)
     torch.manual_seed(seed)
     model = Qwen2_5_VLForConditionalGeneration(_model_config(processor, config))
@@ -67,31 +48,9 @@ def _processor(texts: Iterable[str], config: TinyConfig) -> Qwen2_5_VLProcessor:
     sizes = {"shortest_edge": area, "longest_edge": area}
     return Qwen2_5_VLProcessor(
         image_processor=Qwen2VLImageProcessor(size=sizes, patch_size=config.patch),
-        tokenizer=_tokenizer(texts, config.vocabulary),
+        tokenizer=train_tokenizer(texts, config.vocabulary),
         video_processor=Qwen2VLVideoProcessor(size=sizes, patch_size=config.patch),
-        chat_template=_CHAT_TEMPLATE,
-    )
-
-
-def _tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
-    tokenizer = Tokenizer(models.BPE())
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary - len(_TAGS),
-        special_tokens=list(_CONTROL),
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    tokenizer.train_from_iterator(texts, trainer)
-    tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in _TAGS])
-    return PreTrainedTokenizerFast(
-        tokenizer_object=tokenizer,
-        pad_token="<|endoftext|>",
-        eos_token="<|im_end|>",
-        extra_special_tokens=[token for token in _CONTROL[1:] if token != "<|im_end|>"],
-        model_max_length=32768,
-        padding_side="left",
+        chat_template=CHAT_TEMPLATE,
     )
 
 

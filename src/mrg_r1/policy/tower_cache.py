@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import Tensor
 from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
+from transformers.models.timm_wrapper.modeling_timm_wrapper import TimmWrapperModelOutput
 
 from mrg_r1.records import replacing
 
@@ -29,7 +30,7 @@ Features = dict[str, Tensor]
 FAMILIES = ("qwen2_vl", "qwen2_5_vl", "qwen3_vl")
 """Model types whose towers can be asked through `remember_images`."""
 
-_TOKENS, _DEEPER = "tokens", "deeper"
+_TOKENS, _DEEPER, _MAP = "tokens", "deeper", "map"
 
 
 class Store(Protocol):
@@ -154,6 +155,33 @@ def remember_images(model: Any, store: Store) -> None:
         return _joined([of_one(*image) for image in zip(pixels, image_grid_thw, strict=True)])
 
     holder.get_image_features = remembered
+
+
+def remember_maps(tower: Any, store: Store) -> None:
+    """The same for a tower that gives each image a map of features, (channels, height, width).
+
+    Args:
+        tower: a frozen convolutional one, of a FastVLM; what projects from it may learn.
+        store: of any models; their weights are in the keys.
+    """
+    encode: Callable[..., Any] = tower.forward
+    weights = tower_digest(tower)
+
+    def of_one(pixels: Tensor) -> Tensor:
+        key = _key(weights, tower.dtype, pixels, torch.tensor(pixels.shape))
+        features = store.get(key)
+        if features is None:
+            with torch.no_grad():
+                features = {_MAP: encode(pixels[None], return_dict=True).last_hidden_state[0]}
+            store.put(key, features)
+        return features[_MAP].to(pixels.device)
+
+    @wraps(encode)
+    def remembered(pixel_values: Tensor, **options: Any) -> Any:
+        maps = torch.stack([of_one(pixels) for pixels in pixel_values])
+        return TimmWrapperModelOutput(last_hidden_state=maps)  # type: ignore[arg-type]
+
+    tower.forward = remembered
 
 
 def tower_digest(tower: Any) -> bytes:

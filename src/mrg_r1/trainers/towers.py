@@ -7,7 +7,14 @@ from typing import Any
 from transformers import Trainer
 
 from mrg_r1.policy.load import base_of_adapter
-from mrg_r1.policy.tower_cache import FAMILIES, InMemory, OnDisk, Store, remember_images
+from mrg_r1.policy.tower_cache import (
+    FAMILIES,
+    InMemory,
+    OnDisk,
+    Store,
+    remember_images,
+    remember_maps,
+)
 from mrg_r1.trainers.engines import weights_apart
 from mrg_r1.trainers.processes import processes
 from mrg_r1.trainers.progress import say
@@ -28,10 +35,19 @@ def remember_tower(trainer: Trainer, savings: Savings, section: str) -> None:
     model: Any = base_of_adapter(trainer.model)
     # Where weights lie apart, all processes must run the tower at the same time.
     apart = weights_apart(trainer.args) or trainer.args.n_gpu > 1
-    if savings.tower_cache == "off" or model.config.model_type not in FAMILIES or apart:
+    if savings.tower_cache == "off" or apart:
         return
-    if not any(weight.requires_grad for weight in model.model.visual.parameters()):
+    if model.config.model_type in FAMILIES and _frozen(model.model.visual):
         remember_images(model, _store(savings, section))
+    elif model.config.model_type == _OF_MAPS and _frozen(model.model.vision_tower):
+        remember_maps(model.model.vision_tower, _store(savings, section))
+
+
+_OF_MAPS = "fast_vlm"
+
+
+def _frozen(tower: Any) -> bool:
+    return not any(weight.requires_grad for weight in tower.parameters())
 
 
 def _store(savings: Savings, section: str) -> Store:
