@@ -17,6 +17,7 @@ from test_train import same_results
 from tiny_processes import (
     DEEPSPEED,
     LOST,
+    deepspeed_found,
     ended,
     learn,
     lines_of,
@@ -55,8 +56,13 @@ def figures(root: Path, stage: str) -> dict[str, list[float]]:
 
 def learnt(folder: Path, name: str, processes: int, **srl: Any) -> Path:
     """Where a run lies in which so many processes have learnt by the tiny recipe."""
-    root = folder / name
-    assert ended([learn] * processes, of_two(tiny_recipe(), **srl), root) == [0] * processes
+    root, recipe = folder / name, of_two(tiny_recipe(), **srl)
+    if "deepspeed" in srl:
+        with deepspeed_found():
+            codes = ended([learn] * processes, recipe, root, method="spawn")
+    else:
+        codes = ended([learn] * processes, recipe, root)
+    assert codes == [0] * processes
     return root
 
 

@@ -194,7 +194,8 @@ def test_processes_share_a_folder(tmp_path: Path) -> None:
 
 
 def trainer_of(model: Any, fsdp: bool = False) -> Any:
-    return SimpleNamespace(model=model, is_fsdp_enabled=fsdp, args=SimpleNamespace(n_gpu=0))
+    args = SimpleNamespace(n_gpu=0, fsdp=fsdp, deepspeed_plugin=None)
+    return SimpleNamespace(model=model, args=args)
 
 
 def adapted(where: str) -> Any:

@@ -7,10 +7,12 @@ import itertools
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import torch
 from trl.trainer.grpo_trainer import GRPOTrainer
@@ -27,13 +29,13 @@ DEEPSPEED = Path(sys.prefix) / "deepspeed"
 LOST = "error: another process of this run has ended, and tells why if it could; "
 
 
-def ended(targets: Sequence[Target], *args: object) -> list[int | None]:
+def ended(targets: Sequence[Target], *args: object, method: str = "forkserver") -> list[int | None]:
     """Exit codes of processes of one run, each of which runs its target; None is one that hangs."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     processes = [
-        started(_among, rank, len(targets), port, target, *args)
+        started(_among, rank, len(targets), port, target, *args, method=method)
         for rank, target in enumerate(targets)
     ]
     for process in processes:
@@ -61,13 +63,6 @@ def learn(rank: int, recipe: Recipe, root: Path) -> None:
     """SFT and SRL with draws and a reward that do not depend on how many processes there are."""
     torch.set_num_threads(1)
     draw_by_place()
-    if "deepspeed" in recipe.srl:
-        # It compiles an operator with a program of its own.
-        os.environ |= {
-            "DS_ACCELERATOR": "cpu",
-            "PATH": f"{DEEPSPEED / 'bin'}{os.pathsep}{os.environ['PATH']}",
-        }
-        sys.path.append(str(DEEPSPEED))
     verb.make_rewards = lambda *_: [(spaces, 1.0)]
     verb.check_training(recipe, verb.Run(root))
     run, samples, _ = verb.begin(recipe, root, resume=False)
@@ -75,6 +70,22 @@ def learn(rank: int, recipe: Recipe, root: Path) -> None:
     verb.explore(
         recipe, run, verb.supervised_start(recipe, run, samples, labeler), samples, labeler
     )
+
+
+@contextmanager
+def deepspeed_found() -> Iterator[None]:
+    """Lets interpreters that are spawned inside the block import DeepSpeed; this one stays without.
+
+    Transformers looks for it once, when it is imported, so no process may be forked from one that
+    has looked.
+    """
+    programs = f"{DEEPSPEED / 'bin'}{os.pathsep}{os.environ['PATH']}"  # compile an operator
+    sys.path.append(str(DEEPSPEED))
+    with mock.patch.dict(os.environ, {"DS_ACCELERATOR": "cpu", "PATH": programs}):
+        try:
+            yield
+        finally:
+            sys.path.remove(str(DEEPSPEED))
 
 
 def spaces(completions: Sequence[Completion], **columns: Any) -> list[float]:

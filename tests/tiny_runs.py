@@ -105,9 +105,11 @@ def in_process(target: Callable[..., None], *args: object) -> int:
     return process.exitcode
 
 
-def started(target: Callable[..., None], *args: object) -> ForkServerProcess:
-    """A new process that runs a function of this module, without loading packages again."""
-    context = multiprocessing.get_context("forkserver")
+def started(
+    target: Callable[..., None], *args: object, method: str = "forkserver"
+) -> ForkServerProcess:
+    """A new process that runs a function, 'spawn'ed or without loading packages again."""
+    context: Any = multiprocessing.get_context(method)
     context.set_forkserver_preload(["mrg_r1.train", "mrg_r1.cli"])
     process = context.Process(target=target, args=args)
     process.start()

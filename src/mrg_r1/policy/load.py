@@ -183,9 +183,10 @@ def load_policy(
         if adapter.is_file():
             model = PeftModel.from_pretrained(model, str(folder), is_trainable=trainable)
         processor = _processor(folder, model.config, max_pixels)
+        instruction = instruction or saved["instruction"]
     if not trainable:
         model = model.to(PartialState().device)
-    return Policy(model, processor, instruction or saved["instruction"], kept_words)
+    return Policy(model, processor, instruction, kept_words)
 
 
 def trained_context(path: Path) -> tuple[Context, ...] | None:

@@ -17,7 +17,6 @@ class TinyConfig:
     (pixels / 32)^2 tokens; `vision_depth`, `vision_width` and `patch` say nothing of it.
     """
 
-    tower: Literal["vit", "efficientnet-lite0"] = "vit"
     vision_depth: int = 4
     vision_width: int = 128
     text_layers: int = 4
@@ -29,6 +28,7 @@ class TinyConfig:
     # Transformers' default of 0.02 is made for widths in the thousands; narrow layers that start
     # so small learn slowly.
     initializer_range: float = 0.04
+    tower: Literal["vit", "efficientnet-lite0"] = "vit"
 
     def describe(self) -> str:
         """In words: of which architecture, and what it knows."""
