@@ -22,7 +22,7 @@ from transformers import (
 from mrg_r1.errors import ConfigError
 from mrg_r1.policy.load import Policy
 from mrg_r1.policy.settings import TinyConfig
-from mrg_r1.policy.tiny_tokenizer import CHAT_TEMPLATE, train_tokenizer
+from mrg_r1.policy.tiny_text import CHAT_TEMPLATE, text_config, train_tokenizer
 
 _ARCHITECTURE = "tf_efficientnet_lite0"
 _CHANNELS = 1280
@@ -93,23 +93,8 @@ def _processor(texts: Iterable[str], config: TinyConfig) -> LlavaProcessor:
 
 
 def _model_config(processor: LlavaProcessor, config: TinyConfig) -> FastVlmConfig:
-    token = processor.tokenizer.convert_tokens_to_ids
     return FastVlmConfig(
-        text_config={
-            "model_type": "qwen2",
-            "vocab_size": len(processor.tokenizer),
-            "hidden_size": config.text_width,
-            "intermediate_size": 3 * config.text_width,
-            "num_hidden_layers": config.text_layers,
-            "initializer_range": config.initializer_range,
-            "num_attention_heads": config.heads,
-            "num_key_value_heads": config.heads,
-            "max_position_embeddings": 2048,
-            "tie_word_embeddings": True,
-            "bos_token_id": None,
-            "eos_token_id": token("<|im_end|>"),
-            "pad_token_id": token("<|endoftext|>"),
-        },
+        text_config={**text_config(processor.tokenizer, config), "model_type": "qwen2"},
         vision_config={
             "model_type": "timm_wrapper",
             "architecture": _ARCHITECTURE,
@@ -118,6 +103,6 @@ def _model_config(processor: LlavaProcessor, config: TinyConfig) -> FastVlmConfi
             "initializer_range": config.initializer_range,
         },
         tie_word_embeddings=True,
-        image_token_index=token("<|image_pad|>"),
+        image_token_index=processor.image_token_id,
         image_seq_length=(config.pixels // _STRIDE) ** 2,
     )

@@ -20,7 +20,7 @@ from transformers import (
 from mrg_r1.policy.convolutional import build_convolutional
 from mrg_r1.policy.load import Policy
 from mrg_r1.policy.settings import TinyConfig
-from mrg_r1.policy.tiny_tokenizer import CHAT_TEMPLATE, train_tokenizer
+from mrg_r1.policy.tiny_text import CHAT_TEMPLATE, text_config, train_tokenizer
 
 
 def build_tiny(texts: Iterable[str], config: TinyConfig, *, seed: int) -> Policy:
@@ -62,23 +62,12 @@ def _model_config(processor: Qwen2_5_VLProcessor, config: TinyConfig) -> Qwen2_5
     sections = [time, head // 2 * 3 // 8, head // 2 * 3 // 8]
     return Qwen2_5_VLConfig(
         text_config={
-            "vocab_size": len(processor.tokenizer),
-            "hidden_size": config.text_width,
-            "intermediate_size": 3 * config.text_width,
-            "num_hidden_layers": config.text_layers,
-            "initializer_range": config.initializer_range,
-            "num_attention_heads": config.heads,
-            "num_key_value_heads": config.heads,
-            "max_position_embeddings": 2048,
+            **text_config(processor.tokenizer, config),
             "rope_parameters": {
                 "rope_type": "default",
                 "rope_theta": 10_000.0,
                 "mrope_section": sections,
             },
-            "tie_word_embeddings": True,
-            "bos_token_id": None,
-            "eos_token_id": token("<|im_end|>"),
-            "pad_token_id": token("<|endoftext|>"),
         },
         vision_config={
             "depth": config.vision_depth,

@@ -1,11 +1,14 @@
-"""The words of a tiny policy: a vocabulary trained on what it will read and write."""
+"""The language of a tiny policy: its vocabulary, its chat, and the size of its text model."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Any
 
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
+
+from mrg_r1.policy.settings import TinyConfig
 
 # Qwen's control tokens, in the order of its own vocabulary. All are special: skipped in decoding.
 _CONTROL = (
@@ -53,3 +56,22 @@ def train_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenize
         model_max_length=32768,
         padding_side="left",
     )
+
+
+def text_config(tokenizer: PreTrainedTokenizerFast, config: TinyConfig) -> dict[str, Any]:
+    """The numbers of a language model of the Qwen2 family."""
+    token = tokenizer.convert_tokens_to_ids
+    return {
+        "vocab_size": len(tokenizer),
+        "hidden_size": config.text_width,
+        "intermediate_size": 3 * config.text_width,
+        "num_hidden_layers": config.text_layers,
+        "initializer_range": config.initializer_range,
+        "num_attention_heads": config.heads,
+        "num_key_value_heads": config.heads,
+        "max_position_embeddings": 2048,
+        "tie_word_embeddings": True,
+        "bos_token_id": None,
+        "eos_token_id": token("<|im_end|>"),
+        "pad_token_id": token("<|endoftext|>"),
+    }
