@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from mrg_r1.findings import DISEASES, FINDINGS, FIVE, Finding, Labels, Status
@@ -290,8 +290,20 @@ def test_best_constant_for_f1_is_the_best_there_is(references: list[Labels]) -> 
     assert f1(best_for_f1(few)) == pytest.approx(all_subsets(f1))
 
 
+def _five(*statuses: S) -> Labels:
+    return Labels((*statuses, *[S.BLANK] * 9))
+
+
 @settings(max_examples=20)
 @given(st.lists(LABELS, min_size=1, max_size=8))
+# Two constants are as good but for the epsilon of eq. 5.
+@example(
+    [
+        _five(S.BLANK, S.POSITIVE, S.POSITIVE, S.NEGATIVE, S.POSITIVE),
+        _five(S.POSITIVE, S.POSITIVE, S.POSITIVE, S.POSITIVE, S.NEGATIVE),
+        _five(S.NEGATIVE, S.POSITIVE, S.NEGATIVE, S.POSITIVE, S.POSITIVE),
+    ]
+)
 def test_best_constant_for_ccs_is_the_best_there_is(references: list[Labels]) -> None:
     few = [Labels((*row.statuses[:5], *[S.BLANK] * 9)) for row in references]
     digits = np.stack(np.meshgrid(*[[-1.0, 0.0, 1.0]] * 5), axis=-1).reshape(-1, 5)  # (243, 5)

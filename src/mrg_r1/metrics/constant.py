@@ -35,7 +35,8 @@ def best_for_ccs(references: Sequence[Labels]) -> Labels:
     norms = np.linalg.norm(vectors, axis=1, keepdims=True) + EPSILON
     mean = (vectors / norms).mean(axis=0)  # (13,)
     order = np.argsort(-np.abs(mean), kind="stable")
-    cosine = np.cumsum(np.abs(mean)[order]) / np.sqrt(np.arange(1, len(DISEASES) + 1))
+    norm = np.sqrt(np.arange(1, len(DISEASES) + 1)) + EPSILON
+    cosine = np.cumsum(np.abs(mean)[order]) / norm
     best = order[: cosine.argmax() + 1]
     sign = {1.0: Status.POSITIVE, -1.0: Status.NEGATIVE}
     return Labels.of({FINDINGS[j]: sign[float(np.sign(mean[j]))] for j in best if mean[j] != 0})
