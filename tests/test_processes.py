@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from mrg_r1.policy.settings import LoraSettings
 from mrg_r1.records import StepMetrics, read_jsonl, write_json
 from mrg_r1.run import to_json
 from mrg_r1.trainers.callbacks import WHOLE
@@ -21,6 +23,7 @@ from tiny_processes import (
     deepspeed_found,
     ended,
     learn,
+    learn_killed,
     lines_of,
     of_two,
     told,
@@ -110,6 +113,22 @@ def test_deepspeed_in_bf16_learns_nearly_so(alone: Path, tmp_path: Path) -> None
     expected, found = figures(alone, "srl"), figures(two, "srl")
     for name, near in {"loss": 1e-2, "entropy": 1e-2, "grad_norm": 0.25}.items():
         assert found[name] == pytest.approx(expected[name], rel=near), name
+
+
+@pytest.mark.slow
+@needs_deepspeed
+def test_an_adapter_under_deepspeed_is_resumed_as_if_never_killed(tmp_path: Path) -> None:
+    adapter = LoraSettings(rank=4, alpha=8, dropout=0.05)
+    recipe = replace(of_two(tiny_recipe(lora=adapter), deepspeed=ZERO_1), sft=None)
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    again = partial(learn, resume=True)
+    with deepspeed_found():
+        assert ended([learn, learn], recipe, whole, method="spawn") == [0, 0]
+        assert -9 in ended([learn, learn_killed], recipe, killed, method="spawn")
+        assert (killed / "checkpoints" / "srl" / "checkpoint-2" / WHOLE).exists()
+        assert ended([again, again], recipe, killed, method="spawn") == [0, 0]
+    for name in ("metrics.jsonl", "checkpoints/srl/checkpoint-5/adapter_model.safetensors"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes(), name
 
 
 @pytest.fixture(scope="module")

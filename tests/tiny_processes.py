@@ -21,7 +21,7 @@ from mrg_r1 import train as verb
 from mrg_r1.config import Recipe
 from mrg_r1.recipe_rewards import the_labeler
 from mrg_r1.rewards import Completion
-from tiny_runs import be_one_of, command, started
+from tiny_runs import PLACES, be_one_of, command, die_at, started
 
 Target = Callable[..., None]
 GROUP = 4
@@ -59,17 +59,23 @@ def lines_of(out: Path, rank: int) -> list[str]:
     return out.with_name(f"{out.name}-{rank}.err").read_text().splitlines()
 
 
-def learn(rank: int, recipe: Recipe, root: Path) -> None:
+def learn(rank: int, recipe: Recipe, root: Path, resume: bool = False) -> None:
     """SFT and SRL with draws and a reward that do not depend on how many processes there are."""
     torch.set_num_threads(1)
     draw_by_place()
     verb.make_rewards = lambda *_: [(spaces, 1.0)]
     verb.check_training(recipe, verb.Run(root))
-    run, samples, _ = verb.begin(recipe, root, resume=False)
+    run, samples, _ = verb.begin(recipe, root, resume=resume)
     labeler = the_labeler(recipe.labeler)
     verb.explore(
         recipe, run, verb.supervised_start(recipe, run, samples, labeler), samples, labeler
     )
+
+
+def learn_killed(rank: int, recipe: Recipe, root: Path) -> None:
+    """As `learn`, until killed in SRL, a step beyond its checkpoint."""
+    die_at(*PLACES["SRL has recorded a step beyond its checkpoint"])
+    learn(rank, recipe, root)
 
 
 @contextmanager
