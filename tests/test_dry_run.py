@@ -80,5 +80,5 @@ def test_three_references_earn_all_of_the_reward_themselves(drawn: list[Sample])
 def test_an_effective_batch_that_does_not_come_out_is_refused() -> None:
     recipe = of_table()
     srl = {**recipe.srl, "effective_batch_size": 12}
-    with pytest.raises(ConfigError, match=r"srl.effective_batch_size: 12 is not 1 \(processes\)"):
+    with pytest.raises(ConfigError, match=r"srl.effective_batch_size: 12 is not 1 process x "):
         details(replace(recipe, srl=srl), [], [])

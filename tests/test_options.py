@@ -63,22 +63,30 @@ def test_an_effective_batch_is_divided(
     }
 
 
-@pytest.mark.parametrize(
-    ("table", "processes"),
-    [
-        ({}, 3),
-        ({}, 32),
-        ({"per_device_train_batch_size": 4}, 8),
-        ({"per_device_train_batch_size": 3}, 2),
-        ({"gradient_accumulation_steps": 0}, 2),
-        ({"per_device_train_batch_size": 4, "gradient_accumulation_steps": 2}, 1),
-    ],
-)
+EACH, PARTS = "per_device_train_batch_size", "gradient_accumulation_steps"
+UNEVEN = [
+    ({}, 3, "among 3 processes", "effective_batch_size=18"),
+    ({}, 32, "among 32 processes", "effective_batch_size=32"),
+    ({EACH: 4}, 8, f"8 processes x 4 ({EACH})", f"{EACH}=2"),
+    ({EACH: 3}, 2, f"2 processes x 3 ({EACH})", f"{EACH}=1"),
+    ({EACH: 0}, 2, f"2 processes x 0 ({EACH})", f"{EACH}=8"),
+    ({PARTS: 0}, 2, f"2 processes x 0 ({PARTS})", f"{PARTS}=8"),
+    ({PARTS: 3}, 1, f"1 process x 3 ({PARTS})", f"{PARTS}=1"),
+    ({EACH: 4, PARTS: 2}, 1, f"1 process x 4 ({EACH}) x 2 ({PARTS})", f"{PARTS}=4"),
+    ({EACH: 4, PARTS: 2}, 16, f"16 processes x 4 ({EACH}) x 2 ({PARTS})", f"{EACH}=1"),
+]
+
+
+@pytest.mark.parametrize(("table", "processes", "what", "instead"), UNEVEN)
 def test_an_effective_batch_that_does_not_come_out_is_refused(
-    table: dict[str, int], processes: int
+    table: dict[str, int], processes: int, what: str, instead: str
 ) -> None:
-    with pytest.raises(ConfigError, match=rf"^srl.effective_batch_size: 16 is not {processes} "):
+    with pytest.raises(ConfigError, match=f"^srl.effective_batch_size: .*{re.escape(what)}") as no:
         divided("srl", {"effective_batch_size": 16, **table}, processes)
+    keys = dict(re.findall(r"--set srl\.(\w+)=(\d+)", str(no.value)))
+    assert instead in [f"{key}={value}" for key, value in keys.items()]
+    advised = {key: int(value) for key, value in keys.items()}
+    divided("srl", {"effective_batch_size": 16, **table, **advised}, processes)
 
 
 def test_the_effective_batch_of_a_recipe_reaches_trl(tmp_path: Path) -> None:

@@ -67,7 +67,7 @@ def test_the_effective_batch_is_made_of_any_number_of_gpus_or_refused(name: str)
     for gpus, parts in ((1, 4), (2, 2), (4, 1)):
         job = job_of(RECIPES[name].srl, gpus)
         assert (job.parts, job.batch, job.group) == (parts, 16, 4)
-    with pytest.raises(ConfigError, match=r"srl.effective_batch_size: 16 is not 3 \(processes\)"):
+    with pytest.raises(ConfigError, match=r"srl.effective_batch_size: 16 is not divided evenly"):
         job_of(RECIPES[name].srl, 3)
 
 

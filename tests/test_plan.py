@@ -83,7 +83,7 @@ def test_when_the_old_policy_is_asked(options: dict[str, Any], asked: bool) -> N
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"effective_batch_size": 12}, r"^srl.effective_batch_size: 12 is not 2 \(processes\)"),
+        ({"effective_batch_size": 12}, r"^srl.effective_batch_size: 12 is not 2 processes x "),
         ({"num_generations": 3}, r"^srl.num_generations: a generation of 8 completions holds no"),
         ({"generation_batch_size": 12}, r"^srl.generation_batch_size: 12 is no multiple of 8"),
         ({"optim": "adafactor"}, r"^srl.optim: the states of 'adafactor' are not planned; adamw_t"),

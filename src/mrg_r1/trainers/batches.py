@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -37,8 +38,23 @@ def divided(section: str, table: Mapping[str, Any], processes: int) -> dict[str,
     if each is None:
         each = total // max(1, processes * parts)
     if processes * each * parts != total or total < 1:
-        raise ConfigError(
-            f"{section}.{EFFECTIVE}: {total} is not {processes} (processes) x {each} ({_EACH}) x "
-            f"{parts} ({_PARTS}); change one of them"
-        )
+        raise ConfigError(f"{section}.{EFFECTIVE}: {_uneven(section, total, rest, processes)}")
     return {**rest, _EACH: each, _PARTS: parts}
+
+
+def _uneven(section: str, total: int, rest: Mapping[str, Any], processes: int) -> str:
+    """Why a batch does not come out, and what to type."""
+    among = f"{processes} process{'es' if processes > 1 else ''}"
+    mine, left = divmod(total, processes)
+    if left or mine < 1:
+        more = processes * max(1, math.ceil(total / processes))
+        return (
+            f"{total} is not divided evenly among {among}; type: --set {section}.{EFFECTIVE}={more}"
+        )
+    given = {key: rest[key] for key in (_EACH, _PARTS) if rest.get(key) is not None}
+    instead = {key: math.gcd(mine, value) for key, value in given.items()}
+    if len(instead) > 1:
+        instead[_PARTS] = mine // instead[_EACH]
+    factors = "".join(f" x {value} ({key})" for key, value in given.items())
+    changes = " ".join(f"--set {section}.{key}={value}" for key, value in instead.items())
+    return f"{total} is not {among}{factors}; type: {changes}"
