@@ -8,6 +8,9 @@ READY := .venv/installed
 PROCESSES ?= 2
 TRAIN = OMP_NUM_THREADS=1 $(BIN)/torchrun --standalone --nproc-per-node $(PROCESSES) -m mrg_r1 train
 
+# Files of tests that run at a time.
+WORKERS ?= 2
+
 .PHONY: help demo test lint docs clean
 
 help:
@@ -27,7 +30,7 @@ demo: $(READY)
 	fi
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n $(WORKERS) --dist loadfile
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -182,6 +182,7 @@ def fill(folder: Path) -> None:
             assert found["tokens"][0, 0] == earlier
 
 
+@pytest.mark.slow
 def test_processes_share_a_folder(tmp_path: Path) -> None:
     context = multiprocessing.get_context("forkserver")
     both = [context.Process(target=fill, args=(tmp_path,)) for _ in range(2)]
