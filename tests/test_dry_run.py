@@ -34,7 +34,7 @@ def told(lines: list[str], about: str) -> str:
 
 
 def test_what_is_known_of_the_paper_without_weights_and_data() -> None:
-    lines = details(load_recipe("paper-iu-xray", ["data.root=nowhere"]), [], [])
+    lines = details(load_recipe("paper-iu-xray", ["data.root=nowhere"]), [])
     targets = [line for line in lines if line.startswith("LoRA targets: ")]
     assert len(targets) == 7
     assert targets[0] == "LoRA targets: 28 x model.language_model.layers.*.self_attn.q_proj"
@@ -55,7 +55,7 @@ def test_the_tokens_told_are_those_that_the_policy_reads(
     folder = save("qwen2_5_vl", tmp_path / "model")
     recipe = of_table(path=str(folder), tiny=None, warmup=None, max_pixels=3136)
     recipe = replace(recipe, policy=replace(recipe.policy, lora=LoraSettings(rank=2)))
-    lines = details(recipe, drawn, [INSTRUCTION] * len(drawn))
+    lines = details(recipe, drawn)
     policy = load_policy(folder, instruction=INSTRUCTION, max_pixels=3136)
     ids = encode(policy, [[read_image(path) for path in drawn[0].images]])["input_ids"]
     seen = int((ids == policy.model.config.image_token_id).sum())
@@ -68,7 +68,7 @@ def test_the_tokens_told_are_those_that_the_policy_reads(
 
 def test_three_references_earn_all_of_the_reward_themselves(drawn: list[Sample]) -> None:
     several = [replace(drawn[n % len(drawn)], id=f"s{n}") for n in range(8)]
-    lines = details(of_table(), several, [INSTRUCTION] * 8)
+    lines = details(of_table(), several)
     beside = [line for line in lines if line.startswith("reward beside the reference of ")]
     assert [re.findall(r"of (s\d):", line) for line in beside] == [["s0"], ["s3"], ["s6"]]
     for line in beside:
@@ -77,8 +77,13 @@ def test_three_references_earn_all_of_the_reward_themselves(drawn: list[Sample])
         assert 0.25 <= min(others, normal) <= max(others, normal) <= 1.0  # the format is right
 
 
+def test_a_drawn_studys_prompt_holds_what_the_recipe_asks_for() -> None:
+    recipe = load_recipe("quickstart", ['data.context=["indication"]'])
+    assert "\n  Indication: " in told(details(recipe, []), "it reads: ")
+
+
 def test_an_effective_batch_that_does_not_come_out_is_refused() -> None:
     recipe = of_table()
     srl = {**recipe.srl, "effective_batch_size": 12}
     with pytest.raises(ConfigError, match=r"srl.effective_batch_size: 12 is not 1 process x "):
-        details(replace(recipe, srl=srl), [], [])
+        details(replace(recipe, srl=srl), [])

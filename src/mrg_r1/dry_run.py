@@ -16,7 +16,6 @@ from mrg_r1.completion import render
 from mrg_r1.config import LabelerRecipe, PolicyRecipe, Recipe
 from mrg_r1.data import phantom
 from mrg_r1.data.images import read_image
-from mrg_r1.data.samples import samples as samples_of
 from mrg_r1.data.study import Sample
 from mrg_r1.errors import ConfigError
 from mrg_r1.evaluate import CONSTANT_NORMAL
@@ -29,17 +28,17 @@ from mrg_r1.policy.writing import conversation
 from mrg_r1.recipe_rewards import make_rewards, the_labeler
 from mrg_r1.rewards.total import TOTAL, TotalReward
 from mrg_r1.trainers.processes import processes
+from mrg_r1.trainers.splits import prompts, split_samples
 
 _SHOWN = 3
 
 
-def details(recipe: Recipe, samples: Sequence[Sample], prompts: Sequence[str]) -> list[str]:
+def details(recipe: Recipe, samples: Sequence[Sample]) -> list[str]:
     """Lines about a recipe's SRL.
 
     Args:
         recipe: the recipe.
         samples: to train on, n; none where they are not here, or drawn.
-        prompts: the words of each one's prompt, n.
 
     Raises:
         ConfigError: the effective batch does not come out on so many processes, or a target of the
@@ -47,14 +46,18 @@ def details(recipe: Recipe, samples: Sequence[Sample], prompts: Sequence[str]) -
         DataError: an image, or the policy's processor, cannot be read.
     """
     lines = [*_adapter(recipe.policy), *_steps(recipe, samples)]
-    if recipe.data.source == "phantom":
-        with tempfile.TemporaryDirectory() as folder:
-            size, views = recipe.data.size, recipe.data.views
-            drawn = phantom.draw(Path(folder), train=_SHOWN, val=0, test=0, size=size)
-            samples = samples_of(drawn.studies, views=views)[0]
-            asked = [recipe.policy.instruction] * len(samples)
-            return [*lines, *_prompt(recipe.policy, samples, asked), *_rewards(recipe, samples)]
-    return [*lines, *_prompt(recipe.policy, samples, prompts), *_rewards(recipe, samples)]
+    if recipe.data.source != "phantom":
+        return [*lines, *_examples(recipe, samples)]
+    with tempfile.TemporaryDirectory() as folder:
+        seed, size = recipe.seed, recipe.data.size
+        studies = phantom.draw(Path(folder), train=_SHOWN, val=0, test=0, seed=seed, size=size)
+        _, drawn, _ = next(split_samples(recipe.data, studies, seed))
+        return [*lines, *_examples(recipe, drawn)]
+
+
+def _examples(recipe: Recipe, samples: Sequence[Sample]) -> Iterator[str]:
+    yield from _prompt(recipe.policy, samples, prompts(recipe, samples))
+    yield from _rewards(recipe, samples)
 
 
 def _adapter(policy: PolicyRecipe) -> Iterator[str]:
@@ -99,18 +102,16 @@ def _steps(recipe: Recipe, samples: Sequence[Sample]) -> Iterator[str]:
     yield f"SRL steps: {steps:,}, of {counted.train:,} samples ({counted.source})"
 
 
-def _prompt(
-    policy: PolicyRecipe, samples: Sequence[Sample], prompts: Sequence[str]
-) -> Iterator[str]:
+def _prompt(policy: PolicyRecipe, samples: Sequence[Sample], asked: Sequence[str]) -> Iterator[str]:
     """The first sample as the model reads it, and its tokens."""
-    processor = _processor(policy, samples, prompts)
+    processor = _processor(policy, samples, asked)
     if not samples or processor is None:
         yield "sample: rendered once policy.path and data.root are here"
         return
-    sample, asked = samples[0], prompts[0]
+    sample = samples[0]
     images = [read_image(path) for path in sample.images]
     text = processor.apply_chat_template(
-        conversation(asked, len(images)), add_generation_prompt=True, tokenize=False
+        conversation(asked[0], len(images)), add_generation_prompt=True, tokenize=False
     )
     read = processor(images=[images], text=[text], return_tensors="np")["input_ids"][0]
     seen = int((read == processor.image_token_id).sum())
@@ -120,10 +121,10 @@ def _prompt(
     yield f"its reference: {sample.reference}"
 
 
-def _processor(policy: PolicyRecipe, samples: Sequence[Sample], prompts: Sequence[str]) -> Any:
+def _processor(policy: PolicyRecipe, samples: Sequence[Sample], asked: Sequence[str]) -> Any:
     """The policy's processor; None where it is not here, or knows no chat."""
     if policy.tiny:
-        texts = [*(render("", sample.reference) for sample in samples), *prompts]
+        texts = [*(render("", sample.reference) for sample in samples), *asked]
         return build_tiny(texts, policy.tiny, seed=0).processor
     folder = Path(policy.path).expanduser()
     if not (folder / "config.json").is_file():

@@ -57,7 +57,13 @@ from mrg_r1.trainers.progress import console, progress, say
 from mrg_r1.trainers.rows import rows, supervised_targets
 from mrg_r1.trainers.savings import savings
 from mrg_r1.trainers.sharing import trainer_for
-from mrg_r1.trainers.splits import lacking, load_samples, read_studies, split_samples
+from mrg_r1.trainers.splits import (
+    lacking,
+    load_samples,
+    prompts,
+    read_studies,
+    split_samples,
+)
 from mrg_r1.trainers.stage import finished_checkpoint, run_stage, weigh_alike
 from mrg_r1.trainers.towers import remember_tower
 from mrg_r1.trainers.warmup import warm_up
@@ -172,7 +178,7 @@ def describe(recipe: Recipe) -> list[str]:
     lines.append(f"SRL: {_options(recipe.srl)}")
     words = words_of(data.context)
     lines.append(f"prompt: {prompt_of(policy.instruction, words, dict.fromkeys(words, '...'))}")
-    return [*lines, *details(recipe, samples, prompts(recipe, samples))]
+    return [*lines, *details(recipe, samples)]
 
 
 def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labeler: Labeler) -> Path:
@@ -201,12 +207,6 @@ def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labele
         chosen, told = [samples[n] for n in often], [targets[n] for n in often]
         last = imitate(recipe, run, base, chosen, told)
     return _keep(recipe, last, run.start)
-
-
-def prompts(recipe: Recipe, samples: Sequence[Sample]) -> list[str]:
-    """The words of each sample's prompt."""
-    words = words_of(recipe.data.context)
-    return [prompt_of(recipe.policy.instruction, words, sample.context) for sample in samples]
 
 
 def base_of(policy: PolicyRecipe, run: Run) -> Path:
