@@ -57,6 +57,8 @@ def test_generate_asks_in_given_words(run: Run, untrained: Path, tmp_path: Path)
     (line,) = out.read_text().splitlines()
     assert json.loads(line)["context"] == {"indication": "___ with cough", "prior-report": "Old."}
     assert json.loads(line)["instruction"] == "Say it."
+    spelled = run("generate", untrained, image, "--indication", "A <|image_pad|>", "-o", out)
+    assert (spelled.code, "indication holds the control token <|image" in spelled.err) == (2, True)
     wrong = run("generate", untrained, *words, "-o", out)
     assert (wrong.code, "of a split the data give the context" in wrong.err) == (2, True)
     wished = ("--set", 'data.context=["indication"]', "-o", out)

@@ -11,6 +11,7 @@ import torch
 from PIL import Image
 
 from mrg_r1.errors import DataError
+from mrg_r1.policy.control_tokens import spelled
 from mrg_r1.policy.load import Policy, load_policy
 from mrg_r1.policy.lora import lora_config
 from mrg_r1.policy.settings import Decoding, LoraSettings
@@ -86,7 +87,10 @@ def test_the_turn_of_the_assistant_is_open(policy: Policy) -> None:
 
 
 def test_placeholders_of_images_are_never_written(policy: Policy) -> None:
-    assert policy.model.config.image_token_id in policy.forbidden_tokens()
+    placeholder = policy.model.config.image_token_id
+    assert placeholder in policy.forbidden_tokens()
+    token = policy.processor.tokenizer.convert_ids_to_tokens(placeholder)
+    assert spelled(policy, f"Cough. {token}") == token
     allowed = policy.processor.tokenizer.convert_tokens_to_ids("a")
     with in_favour_of(policy, [*policy.forbidden_tokens(), allowed]):
         assert complete(policy, BATCH, GREEDY) == ["aaaaaa"] * 2

@@ -19,7 +19,7 @@ from PIL import Image
 
 import serving
 from mrg_r1.policy import answering
-from mrg_r1.policy.answering import answer, has_control_tokens
+from mrg_r1.policy.answering import answer
 from mrg_r1.policy.asks import Ask
 from mrg_r1.policy.load import Policy
 from mrg_r1.policy.settings import Decoding
@@ -109,11 +109,6 @@ def test_a_row_ends_with_its_listener_its_limit_or_its_end(
     with in_favour_of(seeing, seeing.end_tokens()[:1]):
         (ended,) = answer(seeing, [ask(image)])
     assert (ended.completion, ended.tokens, ended.whole) == ("", 0, True)
-
-
-def test_control_tokens_are_seen(seeing: Policy) -> None:
-    assert has_control_tokens(seeing, "an <|image_pad|>")
-    assert not has_control_tokens(seeing, "an <report> of an image")
 
 
 @pytest.fixture(scope="module")

@@ -32,6 +32,7 @@ from mrg_r1.dry_run import details
 from mrg_r1.evaluate import evaluate, readings, table
 from mrg_r1.findings import Labels
 from mrg_r1.labelers import Labeler
+from mrg_r1.policy.control_tokens import check_words
 from mrg_r1.policy.load import Policy, base_of_adapter, load_policy, policy_folder
 from mrg_r1.policy.lora import lora_config
 from mrg_r1.policy.tiny import build_tiny
@@ -220,6 +221,7 @@ def imitate(
     """SFT on the targets, from `base`; returns the last checkpoint."""
     config = sft_config(recipe.sft or {}, run.checkpoints("sft"), recipe.seed)
     loaded = _load(recipe, base, trainable=True)
+    check_words(loaded, samples, targets)
     with progress("supervised start", "steps") as report:
         trainer = SFTTrainer(
             model=loaded.model,
@@ -249,6 +251,7 @@ def explore(
 ) -> Path:
     """GRPO (eqs. 1 and 2) from `start`; returns the last checkpoint."""
     loaded = _load(recipe, start, trainable=True)
+    check_words(loaded, samples)
     references = [sample.reference for sample in samples]
     chosen = [samples[n] for n in _repeated(recipe, labeler.label(references))]
     rewards = make_rewards(recipe.reward, labeler, references)

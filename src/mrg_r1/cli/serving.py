@@ -105,7 +105,8 @@ def _here(policy: Path, batch: int, waiting: int) -> tuple[Writer, str, tuple[st
     with loading("train"):
         from functools import partial
 
-        from mrg_r1.policy.answering import answer, has_control_tokens
+        from mrg_r1.policy.answering import answer
+        from mrg_r1.policy.control_tokens import spelled
         from mrg_r1.policy.identity import identity
         from mrg_r1.policy.load import load_policy
     from mrg_r1.serve.writers import LocalWriter
@@ -116,7 +117,7 @@ def _here(policy: Path, batch: int, waiting: int) -> tuple[Writer, str, tuple[st
     writer = LocalWriter(
         model.partition("@")[0],
         partial(answer, loaded),
-        forbidden=partial(has_control_tokens, loaded),
+        spelled=partial(spelled, loaded),
         batch=batch,
         waiting=waiting,
     )

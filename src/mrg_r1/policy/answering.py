@@ -51,13 +51,6 @@ def answer(policy: Policy, asks: Sequence[Ask]) -> list[Written]:
     ]
 
 
-def has_control_tokens(policy: Policy, text: str) -> bool:
-    """Whether a text spells control tokens, such as the placeholder of an image."""
-    control = set(policy.processor.tokenizer.all_special_ids)
-    tokens = policy.processor.tokenizer(text, add_special_tokens=False)["input_ids"]
-    return not control.isdisjoint(tokens)
-
-
 def _written(policy: Policy, ask: Ask, row: list[int], prompt: int) -> Written:
     ends = set(policy.end_tokens())
     end = next((i for i, token in enumerate(row) if token in ends), len(row))

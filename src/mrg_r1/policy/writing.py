@@ -20,6 +20,7 @@ from mrg_r1.data.context import prompt_of
 from mrg_r1.data.images import read_image
 from mrg_r1.data.study import Sample
 from mrg_r1.errors import DataError, MrgError
+from mrg_r1.policy.control_tokens import check_words
 from mrg_r1.policy.decoding import only_unfinished
 from mrg_r1.policy.load import Policy, base_of_adapter
 from mrg_r1.policy.settings import Decoding
@@ -79,8 +80,11 @@ def write_drafts(
         on_bad: told of samples whose images cannot be read, which are passed over.
 
     Raises:
+        ConfigError: the instruction spells a control token of the policy.
+        DataError: so does a sample's context.
         MrgError: an image cannot be read, and `on_bad` is not given.
     """
+    check_words(policy, samples)
     policy.model.eval()
     together = max(1, decoding.batch_size // drafts)
     for start in range(0, len(samples), together):

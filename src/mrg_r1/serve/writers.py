@@ -53,7 +53,7 @@ class LocalWriter:
     Args:
         name: which policy it is.
         answer: writes one batch; `mrg_r1.policy.answering.answer` of a policy.
-        forbidden: whether a text holds control tokens of the policy.
+        spelled: the control token of the policy that a text spells; empty if none.
         batch: how many completions are written at once.
         waiting: how many may wait.
     """
@@ -63,14 +63,14 @@ class LocalWriter:
         name: str,
         answer: Callable[[Sequence[Ask]], Sequence[Written]],
         *,
-        forbidden: Callable[[str], bool] = lambda _: False,
+        spelled: Callable[[str], str] = lambda _: "",
         batch: int = 32,
         waiting: int = 128,
     ) -> None:
         self.name = name
         self._batcher = Batcher(self._answer, waiting=waiting, batch=batch)
         self._write = answer
-        self._forbidden = forbidden
+        self._spelled = spelled
         self._tokens = 0
 
     @property
@@ -90,7 +90,8 @@ class LocalWriter:
 
     def problem(self, instruction: str) -> str:
         """Why these words cannot be asked; empty if they can."""
-        return "holds control tokens of the policy" if self._forbidden(instruction) else ""
+        token = self._spelled(instruction)
+        return f"holds the control token {token}" if token else ""
 
     def metrics(self) -> Rows:
         """Counters since the start."""
