@@ -13,6 +13,7 @@ from transformers import TrainerControl, TrainerState
 
 from mrg_r1.errors import ConfigError
 from mrg_r1.records import SampledCompletion, StepMetrics, read_jsonl, write_jsonl
+from mrg_r1.rewards.alarms import WINDOW, warnings_of
 from mrg_r1.trainers.callbacks import WHOLE, CompletionLog, RunRecorder
 from mrg_r1.trainers.stage import finished_checkpoint, last_whole_checkpoint
 
@@ -97,6 +98,22 @@ def test_a_warning_is_recorded_at_each_step_and_told_once_until_it_is_over(
         "warning: srl step 56: 52",
     ]
     assert all(sentence in line for line in told)
+
+
+def test_what_is_kept_of_many_steps_is_what_warnings_need(tmp_path: Path) -> None:
+    rising = [{"loss": 1.0, "reward": step / 100, "judge/ce_f1": 0.3} for step in range(90)]
+    recorder, nothing = RunRecorder("srl", tmp_path / "metrics.jsonl"), cast("Any", None)
+    for step, logs in enumerate(rising, 1):
+        now = state(step, of=99)
+        now.log_history = [*rising[: step - 1], logs]
+        recorder.on_log(WIDE, now, nothing, logs)
+        assert now.log_history == [logs]
+    assert recorder.recorded == [*rising[:WINDOW], *rising[-WINDOW:]]
+    active: dict[str, str] = {}
+    for step, line in enumerate(read_jsonl(recorder.metrics, StepMetrics), 1):
+        active = warnings_of(rising[:step], active)
+        assert line.warnings == active
+    assert "judge" in active
 
 
 @pytest.mark.parametrize("stopped", [3, 22, 33, 60])

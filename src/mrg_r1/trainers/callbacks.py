@@ -11,7 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from mrg_r1.records import SampledCompletion, StepMetrics, read_jsonl, to_line
 from mrg_r1.rewards import Completion, Reward
-from mrg_r1.rewards.alarms import warnings_of
+from mrg_r1.rewards.alarms import WINDOW, warnings_of
 from mrg_r1.trainers.faults import no_number
 from mrg_r1.trainers.processes import wait_for_all
 from mrg_r1.trainers.progress import Report, say, warn
@@ -59,6 +59,8 @@ class RunRecorder(TrainerCallback):
         Raises:
             ConfigError: the loss or its gradient is no number any more, in any process.
         """
+        # `metrics.jsonl` has them all: here they would grow, and be written with every checkpoint.
+        del state.log_history[:-1]
         if not logs or "train_runtime" in logs:
             return
         # All processes log the same loss and stop together; what is logged here is not saved yet.
@@ -77,6 +79,7 @@ class RunRecorder(TrainerCallback):
             say(f"{self.stage} step {state.global_step}: {key} is {numbers[key]}, left out")
             self.left_out.add(key)
         self.recorded.append(finite)
+        del self.recorded[WINDOW:-WINDOW]
         self.active = warnings = warnings_of(self.recorded, self.active)
         with open(self.metrics, "a", encoding="utf-8") as file:
             file.write(to_line(StepMetrics(self.stage, state.global_step, finite, warnings)))
