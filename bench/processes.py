@@ -46,11 +46,18 @@ ZERO_1: dict[str, Any] = {
         "zero_optimization": {"stage": 1},
     }
 }
+BF16: dict[str, Any] = {
+    "bf16": True,
+    "use_cpu": True,
+    # DeepSpeed leaves the statistics of the tower's batch norms in 32 bits, which 16-bit weights
+    # cannot be used with.
+    "deepspeed": {**ZERO_1["deepspeed"], "data_types": {"buffer_dtype": "bf16"}},
+}
 TWO: dict[str, tuple[Sequence[str], dict[str, Any]]] = {
     "torchrun": (TORCHRUN, {}),
     "accelerate": (ACCELERATE, {}),
     "zero-1": (TORCHRUN, ZERO_1),
-    "zero-1-bf16": (TORCHRUN, {**ZERO_1, "bf16": True, "use_cpu": True}),
+    "zero-1-bf16": (TORCHRUN, BF16),
 }
 PARTS = 10
 

@@ -50,6 +50,18 @@ def test_forgets_the_least_recently_used() -> None:
     assert inner.batches == [["a"], ["b"], ["c"], ["b"]]
 
 
+def test_what_is_kept_is_never_forgotten_and_takes_no_room() -> None:
+    inner = Counting()
+    cached = CachedLabeler(inner, size=1)
+    kept = Labels.of({Finding.FRACTURE: Status.POSITIVE})
+    cached.keep({"a": kept})
+    cached.keep({"bb": kept})
+    for text in ("c", "a", "dd", "bb", "dd"):
+        cached.label([text])
+    assert cached.label(["a", "eee", "bb", "a"])[::2] == [kept, kept]
+    assert inner.batches == [["c"], ["dd"], ["eee"]]
+
+
 def test_a_batch_larger_than_the_cache_is_still_right() -> None:
     texts = ["a" * n for n in range(10)]
     cached = CachedLabeler(Counting(), size=2)

@@ -9,6 +9,7 @@ import pytest
 
 from mrg_r1.data.study import Sample
 from mrg_r1.errors import ConfigError, DataError
+from mrg_r1.labelers.cached import CachedLabeler
 from mrg_r1.labelers.rules import RulesLabeler
 from mrg_r1.policy.control_tokens import check_words, spelled
 from mrg_r1.policy.load import Policy
@@ -78,4 +79,4 @@ def test_neither_stage_learns_from_them(
         with pytest.raises(DataError, match="a reference holds"):
             imitate(recipe, run, base, drawn[:1], ["Clear.<|im_end|>"])
         with pytest.raises(DataError, match="its prior-report holds"):
-            explore(recipe, run, base, bad, RulesLabeler())
+            explore(recipe, run, base, bad, CachedLabeler(RulesLabeler()))

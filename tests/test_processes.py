@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 from safetensors.torch import load_file
 
+from mrg_r1.labelers.rules import RulesLabeler
 from mrg_r1.policy.settings import LoraSettings
-from mrg_r1.records import StepMetrics, read_jsonl, write_json
+from mrg_r1.records import StepMetrics, read_json, read_jsonl, write_json
 from mrg_r1.run import to_json
 from mrg_r1.trainers.callbacks import WHOLE
 from test_train import same_results
@@ -22,6 +23,7 @@ from tiny_processes import (
     LOST,
     deepspeed_found,
     ended,
+    label,
     learn,
     learn_killed,
     lines_of,
@@ -75,6 +77,18 @@ def learnt(folder: Path, name: str, processes: int, **srl: Any) -> Path:
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What one process has learnt."""
     return learnt(tmp_path_factory.mktemp("learnt"), "alone", 1)
+
+
+@pytest.mark.slow
+def test_references_are_labelled_once_for_all_processes(tmp_path: Path) -> None:
+    references = ["No edema.", "Large effusion.", "No edema.", "Clear lungs.", "Possible edema."]
+    assert ended([label, label], references, tmp_path) == [0, 0]
+    (first, told), (second, other) = (read_json(tmp_path / f"{rank}.json") for rank in range(2))
+    assert (first, second) == (
+        ["No edema.", "Clear lungs."],
+        ["Large effusion.", "Possible edema."],
+    )
+    assert told == other == [str(labels) for labels in RulesLabeler().label(references)]
 
 
 @pytest.mark.slow

@@ -19,8 +19,13 @@ from trl.trainer.grpo_trainer import GRPOTrainer
 
 from mrg_r1 import train as verb
 from mrg_r1.config import Recipe
+from mrg_r1.findings import Labels
+from mrg_r1.labelers.cached import CachedLabeler
+from mrg_r1.labelers.rules import RulesLabeler
 from mrg_r1.recipe_rewards import the_labeler
+from mrg_r1.records import write_json
 from mrg_r1.rewards import Completion
+from mrg_r1.trainers.labelling import label_together
 from tiny_runs import PLACES, be_one_of, command, die_at, started
 
 Target = Callable[..., None]
@@ -70,6 +75,21 @@ def learn(rank: int, recipe: Recipe, root: Path, resume: bool = False) -> None:
     verb.explore(
         recipe, run, verb.supervised_start(recipe, run, samples, labeler), samples, labeler
     )
+
+
+def label(rank: int, references: Sequence[str], folder: Path) -> None:
+    """Labels references with the other processes, and leaves what this one read, and was told."""
+    read: list[str] = []
+
+    class Reading(RulesLabeler):
+        def label(self, reports: Sequence[str]) -> list[Labels]:
+            read.extend(reports)
+            return super().label(reports)
+
+    labeler = CachedLabeler(Reading(), size=1)
+    labels = label_together(labeler, references)
+    labeler.label(references)
+    write_json(folder / f"{rank}.json", [read, [str(found) for found in labels]])
 
 
 def learn_killed(rank: int, recipe: Recipe, root: Path) -> None:

@@ -25,7 +25,7 @@ from mrg_r1.rewards.penalties import ContradictionPenalty, LengthPenalty, Repeti
 from mrg_r1.rewards.rarity import rarity_weights
 
 
-def the_labeler(labeler: LabelerRecipe) -> Labeler:
+def the_labeler(labeler: LabelerRecipe) -> CachedLabeler:
     """The labeler of targets, rewards and evaluation, which labels each text once for all.
 
     Raises:

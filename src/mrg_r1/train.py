@@ -31,7 +31,7 @@ from mrg_r1.data.study import Sample
 from mrg_r1.dry_run import details
 from mrg_r1.evaluate import evaluate, readings, table
 from mrg_r1.findings import Labels
-from mrg_r1.labelers import Labeler
+from mrg_r1.labelers.cached import CachedLabeler
 from mrg_r1.policy.control_tokens import check_words
 from mrg_r1.policy.load import Policy, base_of_adapter, load_policy, policy_folder
 from mrg_r1.policy.lora import lora_config
@@ -44,6 +44,7 @@ from mrg_r1.run import Run, changed_versions, open_run
 from mrg_r1.trainers.callbacks import CompletionLog, Reporter, RunRecorder
 from mrg_r1.trainers.engines import check_here, weights_apart
 from mrg_r1.trainers.faults import faults_named
+from mrg_r1.trainers.labelling import label_together
 from mrg_r1.trainers.options import check_options, forbid, grpo_config, sft_config
 from mrg_r1.trainers.order import keep_order
 from mrg_r1.trainers.processes import (
@@ -182,14 +183,16 @@ def describe(recipe: Recipe) -> list[str]:
     return [*lines, *details(recipe, samples)]
 
 
-def supervised_start(recipe: Recipe, run: Run, samples: Sequence[Sample], labeler: Labeler) -> Path:
+def supervised_start(
+    recipe: Recipe, run: Run, samples: Sequence[Sample], labeler: CachedLabeler
+) -> Path:
     """The folder of the policy from which SRL starts: base weights, or SFT on the references."""
     if run.start.exists():
         return run.start
     policy, base = recipe.policy, base_of(recipe.policy, run)
     if recipe.sft is None and policy.path:
         return base
-    labels = labeler.label([sample.reference for sample in samples])
+    labels = label_together(labeler, [sample.reference for sample in samples])
     targets = supervised_targets(samples, labels, policy.think)
     with main_first():
         if policy.tiny and not base.exists():
@@ -237,7 +240,7 @@ def imitate(
 
 
 def reinforce(
-    recipe: Recipe, run: Run, start: Path, samples: Sequence[Sample], labeler: Labeler
+    recipe: Recipe, run: Run, start: Path, samples: Sequence[Sample], labeler: CachedLabeler
 ) -> Path:
     """The folder of the policy after SRL on the weighted rewards."""
     if run.policy.exists():
@@ -247,13 +250,13 @@ def reinforce(
 
 
 def explore(
-    recipe: Recipe, run: Run, start: Path, samples: Sequence[Sample], labeler: Labeler
+    recipe: Recipe, run: Run, start: Path, samples: Sequence[Sample], labeler: CachedLabeler
 ) -> Path:
     """GRPO (eqs. 1 and 2) from `start`; returns the last checkpoint."""
     loaded = _load(recipe, start, trainable=True)
     check_words(loaded, samples)
     references = [sample.reference for sample in samples]
-    chosen = [samples[n] for n in _repeated(recipe, labeler.label(references))]
+    chosen = [samples[n] for n in _repeated(recipe, label_together(labeler, references))]
     rewards = make_rewards(recipe.reward, labeler, references)
     weights = [weight for _, weight in rewards]
     config = grpo_config(recipe.srl, run.checkpoints("srl"), recipe.seed, reward_weights=weights)
@@ -305,7 +308,7 @@ def conclude(
     recipe: Recipe,
     run: Run,
     systems: Mapping[str, Sequence[Prediction]],
-    labeler: Labeler,
+    labeler: CachedLabeler,
     train_references: Sequence[str],
 ) -> Evaluation:
     """Leaves scores, what the labeler read, and the audit page; returns the scores."""

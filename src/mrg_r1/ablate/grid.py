@@ -21,7 +21,7 @@ from mrg_r1.ablate.summary import Ablation, summarise
 from mrg_r1.config import Recipe
 from mrg_r1.data.study import Sample
 from mrg_r1.evaluate import evaluate
-from mrg_r1.labelers import Labeler
+from mrg_r1.labelers.cached import CachedLabeler
 from mrg_r1.metrics.published import ABLATION
 from mrg_r1.recipe_rewards import reward_weights, the_labeler
 from mrg_r1.records import (
@@ -93,7 +93,7 @@ class _Shared:
     """What the rows of a seed have in common."""
 
     run: Run
-    labeler: Labeler
+    labeler: CachedLabeler
     start: Path
     before: list[Prediction]
     train_samples: list[Sample]
@@ -104,7 +104,7 @@ class _Shared:
         return [sample.reference for sample in self.train_samples]
 
 
-def _of_seed(recipe: Recipe, root: Path, rows: Sequence[str], labeler: Labeler) -> Evaluation:
+def _of_seed(recipe: Recipe, root: Path, rows: Sequence[str], labeler: CachedLabeler) -> Evaluation:
     """The rows of one seed, scored side by side; only the main process scores."""
     say(f"seed {recipe.seed}: {', '.join(rows)}")
     run, train_samples, eval_samples = begin(recipe, root, resume=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from mrg_r1.findings import Labels
 from mrg_r1.labelers import Labeler
@@ -29,6 +29,7 @@ class CachedLabeler:
         self.size = size
         self.store = store
         self._known: OrderedDict[str, Labels] = OrderedDict()
+        self._kept: dict[str, Labels] = {}
 
     @property
     def identity(self) -> str:
@@ -37,15 +38,20 @@ class CachedLabeler:
 
     def label(self, reports: Sequence[str]) -> list[Labels]:
         """Labels of each report, in order."""
-        new = [report for report in dict.fromkeys(reports) if report not in self._known]
+        passing = [report for report in dict.fromkeys(reports) if report not in self._kept]
+        new = [report for report in passing if report not in self._known]
         fresh = self._label(new) if new else {}
-        labels = [fresh[r] if r in fresh else self._known[r] for r in reports]
-        for report, found in zip(reports, labels, strict=True):
+        latest = {r: fresh[r] if r in fresh else self._known[r] for r in passing}
+        for report, found in latest.items():
             self._known[report] = found
             self._known.move_to_end(report)
         while len(self._known) > self.size:
             self._known.popitem(last=False)
-        return labels
+        return [self._kept[r] if r in self._kept else latest[r] for r in reports]
+
+    def keep(self, labels: Mapping[str, Labels]) -> None:
+        """Remembers labels of these texts for good, beside the `size` others."""
+        self._kept |= labels
 
     def _label(self, reports: Sequence[str]) -> dict[str, Labels]:
         """Labels of reports that are not remembered: from the store, else from the labeler."""
