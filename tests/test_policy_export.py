@@ -207,25 +207,59 @@ print(json.dumps({
 """
 
 
-@pytest.mark.slow
-def test_vllm_reads_an_export(trained: Run, tmp_path: Path) -> None:
-    if importlib.util.find_spec("vllm") is None:
-        pytest.skip("vLLM is not installed; it needs no GPU for this, but all of CUDA's packages")
-    out = tmp_path / "out"
-    export_policy(trained.root, out)
-    # Its imports warn, and its settings stay in a process.
+VLLM_WEIGHTS = """
+import json, sys, tempfile
+from pathlib import Path
+import vllm.platforms
+from vllm.platforms.cpu import CpuPlatform
+vllm.platforms._current_platform = CpuPlatform()  # a wheel for CUDA sees no platform here
+from safetensors.torch import load_file
+from vllm.config import DeviceConfig, ModelConfig, VllmConfig, set_current_vllm_config
+from vllm.distributed import init_distributed_environment, initialize_model_parallel
+from vllm.model_executor.models.registry import ModelRegistry
+folder = sys.argv[1]
+model = ModelConfig(model=folder, tokenizer=folder, dtype="float32", enforce_eager=True)
+config = VllmConfig(model_config=model, device_config=DeviceConfig(device="cpu"))
+with set_current_vllm_config(config), tempfile.NamedTemporaryFile() as meeting:
+    init_distributed_environment(1, 0, f"file://{meeting.name}", 0, backend="gloo")
+    initialize_model_parallel(1, 1)
+    kind, _ = ModelRegistry.resolve_model_cls(model.architectures, model)
+    made = kind(vllm_config=config)
+    weights = load_file(Path(folder) / "model.safetensors")
+    filled = made.load_weights(iter(weights.items()))
+print(json.dumps([kind.__name__, sorted({n for n, _ in made.named_parameters()} - filled)]))
+"""
+
+needs_vllm = pytest.mark.skipif(
+    importlib.util.find_spec("vllm") is None,
+    reason="vLLM is not installed; it needs no GPU for this, but all of CUDA's packages",
+)
+
+
+def told_by_vllm(program: str, folder: Path) -> Any:
+    """What a program says at last of a folder; vLLM warns, and its settings stay in a process."""
     told = subprocess.run(
-        [sys.executable, "-c", VLLM, str(out)],
+        [sys.executable, "-c", program, str(folder)],
         capture_output=True,
         text=True,
-        check=True,
         env=os.environ | {"HF_HUB_OFFLINE": "1", "VLLM_LOGGING_LEVEL": "ERROR"},
     )
+    assert told.returncode == 0, told.stderr
+    return json.loads(told.stdout.splitlines()[-1])
+
+
+@pytest.mark.slow
+@needs_vllm
+def test_vllm_reads_an_export(trained: Run, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    export_policy(trained.root, out)
     mine = load_policy(out)
-    assert json.loads(told.stdout.splitlines()[-1]) == {
+    assert told_by_vllm(VLLM, out) == {
         "registered": True,
         "processor": "Qwen2_5_VLProcessor",
         "template": mine.processor.chat_template,
         "most": mine.processor.image_processor.size["longest_edge"],
         "ends": mine.model.generation_config.eos_token_id,
     }
+    # Its model is built, and no weight of it is left without one of the export's.
+    assert told_by_vllm(VLLM_WEIGHTS, out) == ["Qwen2_5_VLForConditionalGeneration", []]
