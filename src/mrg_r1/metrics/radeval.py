@@ -122,7 +122,8 @@ class RadEvalMetrics:
             return {"missing": f"RadEval is not installed; type: pip install 'mrg-r1[{name}]'"}
         question = {"metric": name, "pairs": pairs, "download": self.download}
         done = subprocess.run(
-            [sys.executable, "-m", "mrg_r1.metrics.radeval_process"],
+            # Unbuffered: what it prints must not come after its last word.
+            [sys.executable, "-u", "-m", "mrg_r1.metrics.radeval_process"],
             input=json.dumps(question),
             capture_output=True,
             encoding="utf-8",
