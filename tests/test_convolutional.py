@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from mrg_r1.config import load_recipe
 from mrg_r1.data.images import read_image
 from mrg_r1.data.study import Sample
 from mrg_r1.errors import ConfigError
@@ -150,6 +151,12 @@ def test_sharing_takes_the_steps_of_trl(tmp_path: Path) -> None:
         losses.append([step.values["grad_norm"] for step in steps if step.stage == "srl"])
     assert len(losses[0]) == 5
     assert losses[1] == pytest.approx(losses[0], rel=1e-3)
+
+
+def test_a_frozen_tower_takes_no_adapter() -> None:
+    together = ["policy.lora.vision=true", "data.root=studies"]
+    with pytest.raises(ConfigError, match=r"policy.freeze_tower: cannot go with policy.lora.v"):
+        load_recipe("iu-xray-tiny", together)
 
 
 def test_a_whole_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import os
 import re
 import shlex
@@ -16,7 +17,7 @@ from mrg_r1.config import load_recipe
 from mrg_r1.errors import ConfigError
 from mrg_r1.policy.quiet import quiet
 from mrg_r1.train import describe
-from mrg_r1.trainers.engines import check_here, leave_engine, weights_apart
+from mrg_r1.trainers.engines import check_here, check_launched, leave_engine, weights_apart
 from mrg_r1.trainers.options import check_options, grpo_config
 from mrg_r1.trainers.sharing import trainer_for
 
@@ -32,6 +33,11 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"fsdp": True, "fsdp_config": {"state_dict_type": "SHARDED_STATE_DICT"}},
         "srl.fsdp_config.state_dict_type: 'SHARDED_STATE_DICT' saves no policy",
     ),
+    "FSDP that saves shards, by its other name": (
+        {"fsdp": True, "fsdp_config": {"fsdp_state_dict_type": "SHARDED_STATE_DICT"}},
+        "srl.fsdp_config.fsdp_state_dict_type: 'SHARDED_STATE_DICT' saves no policy",
+    ),
+    "a file that is not there": ({"deepspeed": "zero.json"}, "srl.deepspeed: zero.json cannot be"),
 }
 
 
@@ -47,7 +53,6 @@ def test_an_engine_that_ends_in_no_policy_is_refused_on_any_machine(case: str) -
     [
         {"deepspeed": ZERO_3},
         {"deepspeed": {"zero_optimization": {"stage": 1}}},
-        {"deepspeed": "zero.json"},
         {"fsdp": True, "fsdp_config": {"transformer_layer_cls_to_wrap": ["Layer"]}},
         {"fsdp": "full_shard"},
     ],
@@ -55,6 +60,27 @@ def test_an_engine_that_ends_in_no_policy_is_refused_on_any_machine(case: str) -
 )
 def test_an_engine_that_ends_in_a_policy_is_taken(table: dict[str, Any]) -> None:
     check_options("srl", table)
+
+
+def test_an_engine_in_a_file_is_looked_at_too(tmp_path: Path) -> None:
+    file = tmp_path / "engine.json"
+    file.write_text(json.dumps(ZERO_3))
+    check_options("srl", {"deepspeed": str(file)})
+    file.write_text('{"zero_optimization": {"stage": 3}}')
+    with pytest.raises(ConfigError, match="must be true; without it no policy could be saved"):
+        check_options("srl", {"deepspeed": str(file)})
+    file.write_text('{"state_dict_type": "LOCAL_STATE_DICT"}')
+    with pytest.raises(ConfigError, match="'LOCAL_STATE_DICT' saves no policy"):
+        check_options("srl", {"fsdp": True, "fsdp_config": str(file)})
+
+
+def test_one_process_does_not_begin_on_several_gpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 4)
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    check_launched()
+    monkeypatch.delenv("LOCAL_RANK")
+    with pytest.raises(ConfigError, match=r"^4 GPUs are visible.* --nproc-per-node 4 "):
+        check_launched()
 
 
 def test_a_dry_run_checks_the_engine_of_a_paper_recipe() -> None:

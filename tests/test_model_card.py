@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mrg_r1.config import DataRecipe, PolicyRecipe, Recipe
+from mrg_r1.config import DataRecipe, PolicyRecipe, Recipe, load_recipe
 from mrg_r1.model_card import model_card
 from mrg_r1.policy.settings import LoraSettings, TinyConfig
 from mrg_r1.records import Evaluation, Score, SystemScores, write_json
@@ -118,3 +118,12 @@ def test_the_limits_are_those_of_the_reward(run: Run, kind: str, said: str) -> N
     reward = replace(RECIPE.reward, kind=kind)  # pyright: ignore[reportArgumentType]
     limits = with_recipe(run, replace(RECIPE, reward=reward)).partition("## Limits")[2]
     assert said in limits.partition("## Recipe")[0]
+
+
+def test_the_card_tells_which_tower_and_what_it_was_not_rewarded_for(run: Run) -> None:
+    card = with_recipe(run, load_recipe("iu-xray-tiny", ["data.root=studies"]))
+    assert "It is a tiny FastVLM from random weights, its tower an EfficientNet-Lite0" in card
+    assert "all its weights but those of the image tower" in card
+    limits = card.partition("## Limits")[2]
+    assert "less than for affirming" in limits
+    assert "a template of negatives" not in limits

@@ -99,6 +99,12 @@ def test_the_effective_batch_of_a_recipe_reaches_trl(tmp_path: Path) -> None:
 REFUSED = {
     "unknown": ({"num_generation": 4}, r"no such option \(did you mean 'num_generations'\?\)"),
     "far from any": ({"zzz": 4}, r"srl.zzz: GRPOConfig has no such option$"),
+    "steps that are not logged": ({"logging_steps": 10}, "srl.logging_steps: leave it out; every"),
+    "no log": ({"logging_strategy": "no"}, "srl.logging_strategy: leave it out; every step is"),
+    "evaluation inside": (
+        {"eval_strategy": "steps"},
+        "srl.eval_strategy: leave it out; the policy",
+    ),
     "two at once": ({"zzz": 4, "seed": 1}, r"srl.seed: set the recipe's seed.*; srl.zzz"),
     "weights": ({"reward_weights": [1]}, "set reward.clinical_weight and reward.format_weight"),
     "hub": ({"push_to_hub": True}, "no data or weights leave the machine"),

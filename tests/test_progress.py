@@ -58,6 +58,12 @@ def test_nothing_done_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == ""
 
 
+def test_there_may_be_nothing_to_do(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress("reports", "reports") as report:
+        report(0, 0)
+    assert capsys.readouterr().err == ""
+
+
 def test_on_a_terminal_there_is_a_bar(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, width=100, color_system=None)

@@ -10,11 +10,11 @@ from __future__ import annotations
 import dataclasses
 import json
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from mrg_r1.checked import Rule, build, nearest, override
 from mrg_r1.completion import INSTRUCTION
@@ -212,6 +212,20 @@ def _read(name_or_path: str) -> dict[str, Any]:
         raise ConfigError(f"recipe {name_or_path}: not {kind}: {error}") from None
 
 
+def engine_settings(key: str, given: Any) -> Mapping[str, Any]:
+    """The settings of DeepSpeed or FSDP that a recipe gives under a key, or names a JSON file of.
+
+    Raises:
+        ConfigError: there is no such file, or it is no JSON.
+    """
+    if not given or isinstance(given, Mapping):
+        return cast("Mapping[str, Any]", given or {})
+    try:
+        return json.loads(Path(given).expanduser().read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{key}: {given} cannot be read ({error})") from None
+
+
 _NATURAL: Rule = (lambda value: value >= 0, "0 or more")
 _POSITIVE: Rule = (lambda value: value > 0, "above 0")
 _SHARE: Rule = (lambda value: 0 <= value <= 1, "in [0, 1]")
@@ -270,6 +284,8 @@ def _contradictions(recipe: Recipe) -> list[str]:
         problems.append(
             "policy.quantization: 4-bit weights cannot learn; add a [policy.lora] table"
         )
+    if policy.freeze_tower and policy.lora is not None and policy.lora.vision:
+        problems.append("policy.freeze_tower: cannot go with policy.lora.vision; leave one out")
     if data.source != "phantom" and not data.root:
         problems.append(f"data.root: where is {data.source}? add --set data.root=FOLDER")
     if data.source == "phantom" and not (data.train and data.test):

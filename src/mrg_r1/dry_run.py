@@ -90,8 +90,9 @@ def _steps(recipe: Recipe, samples: Sequence[Sample]) -> Iterator[str]:
         f"SRL step: {job.batch} completions = {job.gpus} process{'es' * (job.gpus > 1)} x "
         f"{job.each} x {job.parts} accumulated; {job.batch / job.group:g} prompts of {job.group}"
     )
+    repeated = ", before rare ones are repeated" * bool(recipe.data.repeat_below)
     if samples:
-        yield f"SRL steps: {job.steps(len(samples)):,}, of {len(samples):,} samples"
+        yield f"SRL steps: {job.steps(len(samples)):,}, of {len(samples):,} samples{repeated}"
         return
     try:
         counted = data_of(recipe.data)
@@ -99,14 +100,15 @@ def _steps(recipe: Recipe, samples: Sequence[Sample]) -> Iterator[str]:
         yield "SRL steps: not known until data.root is here"
         return
     steps = job.steps(counted.train)
-    yield f"SRL steps: {steps:,}, of {counted.train:,} samples ({counted.source})"
+    yield f"SRL steps: {steps:,}, of {counted.train:,} samples{repeated} ({counted.source})"
 
 
 def _prompt(policy: PolicyRecipe, samples: Sequence[Sample], asked: Sequence[str]) -> Iterator[str]:
     """The first sample as the model reads it, and its tokens."""
     processor = _processor(policy, samples, asked)
     if not samples or processor is None:
-        yield "sample: rendered once policy.path and data.root are here"
+        needed = "data.root is" if policy.tiny else "policy.path and data.root are"
+        yield f"sample: rendered once {needed} here"
         return
     sample = samples[0]
     images = [read_image(path) for path in sample.images]

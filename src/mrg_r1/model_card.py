@@ -57,9 +57,12 @@ _LIMITS = """\
 - Licences of its base model and of its training data hold for it as well."""
 
 
+_BUT_TOWER = " but those of the image tower, which learnt before,"
+
 _READ = "It was rewarded for what the labeler {labeler} reads, mistakes included, and "
 _REWARDS = {
     "mccs": _READ + "for denying\n  as much as for affirming: a template of negatives pays.",
+    "mccs, weighted": _READ + "for denying\n  less than for affirming.",
     "ce-f1": _READ + "only for\n  findings that it affirms.",
     "overlap": "It was rewarded for the words of its references, not for what they mean.",
 }
@@ -92,10 +95,10 @@ def _head(recipe: Recipe, model: str) -> str:
     prompt = prompt_of(policy.instruction, words, dict.fromkeys(words, "..."))
     return _HEAD.format(
         name=" ".join(recipe.name.split()),
-        base=Path(policy.path).name if policy.path else "a tiny Qwen2.5-VL of random weights",
+        base=policy.tiny.describe() if policy.tiny else Path(policy.path).name,
         weights=f"LoRA of rank {lora.rank} is merged into its weights"
         if lora
-        else "all its weights were trained",
+        else f"all its weights{_BUT_TOWER * policy.freeze_tower} were trained",
         model=model,
         # Indented, so that nothing in it is markup.
         instruction="\n".join(f"    {line}" for line in prompt.splitlines()),
@@ -141,9 +144,12 @@ def _limits(recipe: Recipe) -> str:
     data = recipe.data
     drawn = "It has only seen drawn studies (phantom), and knows nothing of real ones."
     real = f"It was trained on the {data.section} of {data.source}, views: {data.views}."
+    reward = recipe.reward
+    affirming = reward.f1_share > 0 or reward.negative_weight < 1
+    kind = "mccs, weighted" if reward.kind == "mccs" and affirming else reward.kind
     return _LIMITS.format(
         data=drawn if data.source == "phantom" else real,
-        reward=_REWARDS[recipe.reward.kind].format(labeler=recipe.labeler.name),
+        reward=_REWARDS[kind].format(labeler=recipe.labeler.name),
     )
 
 

@@ -42,7 +42,7 @@ from mrg_r1.recipe_rewards import make_readers, make_rewards, reward_weights, th
 from mrg_r1.records import Evaluation, Prediction, read_jsonl, write_jsonl
 from mrg_r1.run import Run, changed_versions, open_run
 from mrg_r1.trainers.callbacks import CompletionLog, Reporter, RunRecorder
-from mrg_r1.trainers.engines import check_here, weights_apart
+from mrg_r1.trainers.engines import check_here, check_launched, weights_apart
 from mrg_r1.trainers.faults import faults_named
 from mrg_r1.trainers.labelling import label_together
 from mrg_r1.trainers.options import check_options, forbid, grpo_config, sft_config
@@ -130,6 +130,7 @@ def check_training(recipe: Recipe, run: Run) -> None:
         ConfigError: a training option is unknown, ours to set, or refused by TRL.
         DataError: the policy's folder holds none.
     """
+    check_launched()
     for section, table_ in (("sft", recipe.sft or {}), ("srl", recipe.srl)):
         check_here(section, table_)
     if recipe.sft is not None:

@@ -23,7 +23,7 @@ class Signature:
     """How a score was made; two scores compare only if their signatures are equal.
 
     `str()` writes the keys that apply, in this order:
-    'labeler:rules@0.1|uncertain:positive|labels:13|avg:micro|n:590|v:0.1.0'.
+    'labeler:rules@0.2|uncertain:positive|labels:13|avg:micro|n:590|v:0.1.0'.
 
     Attributes:
         labeler: the labeler's identity.

@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
+from mrg_r1.config import engine_settings
 from mrg_r1.errors import ConfigError
 from mrg_r1.trainers.batches import divided
 
@@ -159,9 +158,10 @@ def _eight_bit(optimizer: str) -> bool:
 
 def _sharding(table: Mapping[str, Any]) -> Sharding:
     if deepspeed := table.get("deepspeed"):
-        return _zero(_settings("deepspeed", deepspeed).get("zero_optimization") or {})
+        return _zero(engine_settings("srl.deepspeed", deepspeed).get("zero_optimization") or {})
     if table.get("fsdp"):
-        return _fsdp(str(table["fsdp"]), _settings("fsdp_config", table.get("fsdp_config") or {}))
+        config = engine_settings("srl.fsdp_config", table.get("fsdp_config"))
+        return _fsdp(str(table["fsdp"]), config)
     return Sharding()
 
 
@@ -189,13 +189,3 @@ def _fsdp(words: str, config: Mapping[str, Any]) -> Sharding:
     return Sharding(
         "FSDP", stage=2 if kept else 3, optimizer_on_cpu=offload, weights_on_cpu=offload
     )
-
-
-def _settings(key: str, given: Any) -> Mapping[str, Any]:
-    """An engine's settings, in the recipe or in the JSON file that it names."""
-    if isinstance(given, Mapping):
-        return cast("Mapping[str, Any]", given)
-    try:
-        return json.loads(Path(given).expanduser().read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"srl.{key}: {given} cannot be read ({error})") from None

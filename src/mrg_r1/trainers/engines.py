@@ -10,14 +10,17 @@ from __future__ import annotations
 import importlib
 import os
 from collections.abc import Mapping
-from typing import Any, cast
+from typing import Any
 
+import torch
 from transformers import TrainingArguments
 from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
+from mrg_r1.config import engine_settings
 from mrg_r1.errors import ConfigError
-from mrg_r1.trainers.processes import launched, on_cpu
+from mrg_r1.trainers.processes import PATIENCE, launched, on_cpu
 
+_WHOLE = "FULL_STATE_DICT"
 _GATHER = "stage3_gather_16bit_weights_on_model_save"
 
 
@@ -26,18 +29,38 @@ def problems(section: str, table: Mapping[str, Any]) -> list[str]:
     found: list[str] = []
     if table.get("deepspeed") and table.get("fsdp"):
         found.append(f"{section}.fsdp: cannot go with {section}.deepspeed; leave one of them out")
-    zero = _inner(_inner(table, "deepspeed"), "zero_optimization")
+    try:
+        deepspeed = engine_settings(f"{section}.deepspeed", table.get("deepspeed"))
+        fsdp = engine_settings(f"{section}.fsdp_config", table.get("fsdp_config"))
+    except ConfigError as error:
+        return [*found, str(error)]
+    zero = deepspeed.get("zero_optimization") or {}
     if zero.get("stage") == 3 and zero.get(_GATHER) is not True:
         found.append(
             f"{section}.deepspeed.zero_optimization.{_GATHER}: must be true; without it no policy "
             "could be saved"
         )
-    kind = _inner(table, "fsdp_config").get("state_dict_type", "FULL_STATE_DICT")
-    if table.get("fsdp") and kind != "FULL_STATE_DICT":
-        found.append(
-            f"{section}.fsdp_config.state_dict_type: {kind!r} saves no policy; leave it out"
-        )
+    found += [
+        f"{section}.fsdp_config.{key}: {fsdp[key]!r} saves no policy; leave it out"
+        for key in ("state_dict_type", "fsdp_state_dict_type")
+        if table.get("fsdp") and fsdp.get(key, _WHOLE) != _WHOLE
+    ]
     return found
+
+
+def check_launched() -> None:
+    """Refuses several GPUs in one process, which TRL's trainers do not train on.
+
+    Raises:
+        ConfigError: no launcher, and more than one GPU.
+    """
+    gpus = torch.cuda.device_count()
+    if gpus > 1 and not launched():
+        raise ConfigError(
+            f"{gpus} GPUs are visible, and one process trains on one; type: "
+            f"torchrun --standalone --nproc-per-node {gpus} -m mrg_r1 train RECIPE, or set "
+            "CUDA_VISIBLE_DEVICES=0"
+        )
 
 
 def check_here(section: str, table: Mapping[str, Any]) -> None:
@@ -60,7 +83,7 @@ def heed_deepspeed() -> None:
     """Does for DeepSpeed on CPUs what accelerate does on GPUs only; elsewhere nothing."""
     if on_cpu() and launched():
         communication = importlib.import_module("deepspeed.comm")
-        communication.init_distributed("gloo", auto_mpi_discovery=False)
+        communication.init_distributed("gloo", auto_mpi_discovery=False, timeout=PATIENCE)
         # Where a launcher has set it, accelerate would leave DeepSpeed out and say nothing.
         os.environ.pop("ACCELERATE_USE_CPU", None)
 
@@ -79,9 +102,3 @@ def leave_engine() -> None:
     unset_hf_deepspeed_config()
     os.environ.pop("ACCELERATE_USE_DEEPSPEED", None)
     os.environ.pop("ACCELERATE_USE_FSDP", None)
-
-
-def _inner(table: Mapping[str, Any], key: str) -> Mapping[str, Any]:
-    """A table in a table; empty where there is none, or a file is named."""
-    inner = table.get(key)
-    return cast("Mapping[str, Any]", inner) if isinstance(inner, Mapping) else {}

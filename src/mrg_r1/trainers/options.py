@@ -80,13 +80,22 @@ _OURS = {
     "output_dir": "--out",
     "seed": "the recipe's seed",
     "reward_weights": "reward.clinical_weight and reward.format_weight",
-    "push_to_hub": "nothing: no data or weights leave the machine",
     "resume_from_checkpoint": "--resume",
-    "remove_unused_columns": "nothing: rewards need every column",
     "save_strategy": "save_steps",
-    "save_only_model": "nothing: a run must be able to go on",
-    "trust_remote_code": "nothing: no code of a model folder is run",
 }
+"""Options that the program sets, and what a recipe says instead."""
+
+_NEVER = {
+    "push_to_hub": "no data or weights leave the machine",
+    "remove_unused_columns": "rewards need every column",
+    "save_only_model": "a run must be able to go on",
+    "trust_remote_code": "no code of a model folder is run",
+    "logging_steps": "every step is recorded, and looked at for what is no number",
+    "logging_strategy": "every step is recorded",
+    "eval_strategy": "the policy is judged before and after",
+    "ddp_timeout": "processes wait two hours for one",
+}
+"""Options that the program sets, and why nobody else does."""
 
 
 def sft_config(table: Mapping[str, Any], folder: Path, seed: int) -> SFTConfig:
@@ -194,8 +203,10 @@ def _check_names(cls: type[Any], section: str, table: Mapping[str, Any]) -> None
     hints = {EFFECTIVE: int} | typing.get_type_hints(cls)
     options = {EFFECTIVE} | {field.name for field in dataclasses.fields(cls) if field.init}
     known = options | {*savings.KEYS[section]}
-    problems = [f"{section}.{key}: set {_OURS[key]} instead" for key in table if key in _OURS]
-    for key in sorted(table.keys() - known - _OURS.keys()):
+    problems = [
+        f"{section}.{key}: leave it out; {_NEVER[key]}" for key in table if key in _NEVER
+    ] + [f"{section}.{key}: set {_OURS[key]} instead" for key in table if key in _OURS]
+    for key in sorted(table.keys() - known - _OURS.keys() - _NEVER.keys()):
         close = difflib.get_close_matches(key, known, n=1)
         hint = f" (did you mean '{close[0]}'?)" if close else ""
         problems.append(f"{section}.{key}: {cls.__name__} has no such option{hint}")

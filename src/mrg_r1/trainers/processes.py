@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
+from datetime import timedelta
 from typing import TypeVar
 
 import torch
@@ -12,6 +13,9 @@ from accelerate import PartialState
 from accelerate.utils import gather_object, release_memory
 
 T = TypeVar("T")
+
+PATIENCE = timedelta(hours=2)
+"""How long processes wait for one: the main one alone looks at every image of the data."""
 
 
 def processes() -> int:
@@ -67,4 +71,4 @@ def launched() -> bool:
 
 def _state() -> PartialState:
     # Unless told that CPUs are meant, a launcher's processes would each think they are alone.
-    return PartialState(cpu=on_cpu())
+    return PartialState(cpu=on_cpu(), timeout=PATIENCE)

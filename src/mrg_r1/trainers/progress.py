@@ -103,8 +103,10 @@ class _Last:
 
     def is_due(self, now: float, done: int, total: int) -> bool:
         """Whether another tenth is done, not at once; the end has a line of its own."""
+        if self.first < 0 or done >= total:
+            return False
         tenths = done * 10 // total - self.told * 10 // total
-        return self.first >= 0 and done < total and tenths > 0 and now - self.at > _PAUSE
+        return tenths > 0 and now - self.at > _PAUSE
 
 
 def duration(seconds: float) -> str:
