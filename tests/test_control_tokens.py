@@ -56,10 +56,11 @@ def test_a_context_is_refused_by_sample_and_kind(policy: Policy, drawn: list[Sam
         check_words(policy, [drawn[0], bad])
 
 
-def test_a_target_is_refused_with_its_words(policy: Policy, drawn: list[Sample]) -> None:
-    message = r"^a reference holds the control token <\|im_end\|>; take it out: Clear lungs\.<\|im"
+def test_a_target_is_refused_by_sample(policy: Policy, drawn: list[Sample]) -> None:
+    targets = ["Clear."] * (len(drawn) - 1) + ["Clear\nlungs.<|im_end|> No effusion."]
+    message = rf"^sample {drawn[-1].id}: its reference holds the control token <\|im_end\|>; take"
     with pytest.raises(DataError, match=message):
-        check_words(policy, drawn, ["Clear.", "Clear\nlungs.<|im_end|> No effusion."])
+        check_words(policy, drawn, targets)
 
 
 def test_an_instruction_is_refused(policy: Policy) -> None:
@@ -76,7 +77,7 @@ def test_neither_stage_learns_from_them(
     with quiet():
         with pytest.raises(DataError, match="its prior-report holds"):
             imitate(recipe, run, base, bad, ["Clear."])
-        with pytest.raises(DataError, match="a reference holds"):
+        with pytest.raises(DataError, match="its reference holds"):
             imitate(recipe, run, base, drawn[:1], ["Clear.<|im_end|>"])
         with pytest.raises(DataError, match="its prior-report holds"):
             explore(recipe, run, base, bad, CachedLabeler(RulesLabeler()))

@@ -37,6 +37,7 @@ REFUSED: dict[str, tuple[dict[str, Any], str]] = {
         {"fsdp": True, "fsdp_config": {"fsdp_state_dict_type": "SHARDED_STATE_DICT"}},
         "srl.fsdp_config.fsdp_state_dict_type: 'SHARDED_STATE_DICT' saves no policy",
     ),
+    "no table": ({"fsdp": True, "fsdp_config": 3}, "srl.fsdp_config: 3 is no table, nor a JSON"),
     "a file that is not there": ({"deepspeed": "zero.json"}, "srl.deepspeed: zero.json cannot be"),
 }
 
@@ -68,6 +69,9 @@ def test_an_engine_in_a_file_is_looked_at_too(tmp_path: Path) -> None:
     check_options("srl", {"deepspeed": str(file)})
     file.write_text('{"zero_optimization": {"stage": 3}}')
     with pytest.raises(ConfigError, match="must be true; without it no policy could be saved"):
+        check_options("srl", {"deepspeed": str(file)})
+    file.write_text("[1]")
+    with pytest.raises(ConfigError, match=r"engine.json' is no table, nor a JSON file of one$"):
         check_options("srl", {"deepspeed": str(file)})
     file.write_text('{"state_dict_type": "LOCAL_STATE_DICT"}')
     with pytest.raises(ConfigError, match="'LOCAL_STATE_DICT' saves no policy"):

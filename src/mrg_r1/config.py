@@ -216,14 +216,17 @@ def engine_settings(key: str, given: Any) -> Mapping[str, Any]:
     """The settings of DeepSpeed or FSDP that a recipe gives under a key, or names a JSON file of.
 
     Raises:
-        ConfigError: there is no such file, or it is no JSON.
+        ConfigError: there is no such file, or no table in it.
     """
-    if not given or isinstance(given, Mapping):
-        return cast("Mapping[str, Any]", given or {})
-    try:
-        return json.loads(Path(given).expanduser().read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{key}: {given} cannot be read ({error})") from None
+    found = given or {}
+    if isinstance(given, str) and given:
+        try:
+            found = json.loads(Path(given).expanduser().read_text("utf-8"))
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"{key}: {given} cannot be read ({error})") from None
+    if not isinstance(found, Mapping):
+        raise ConfigError(f"{key}: {given!r} is no table, nor a JSON file of one")
+    return cast("Mapping[str, Any]", found)
 
 
 _NATURAL: Rule = (lambda value: value >= 0, "0 or more")

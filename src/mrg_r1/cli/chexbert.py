@@ -65,7 +65,7 @@ def download(
 ) -> None:
     """Fetches a file, and shows its digest.
 
-    Connects to the address you give and to nothing else, to the address you give and nothing else.
+    Connects to the address you give, and to nothing else.
     """
     from mrg_r1.cli.download import fetch
 

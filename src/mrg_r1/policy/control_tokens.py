@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from itertools import repeat
 
 from mrg_r1.data.study import Sample
 from mrg_r1.errors import ConfigError, DataError
@@ -16,39 +17,37 @@ def spelled(policy: Policy, text: str) -> str:
     return found.group() if found else ""
 
 
-def check_words(policy: Policy, samples: Iterable[Sample], targets: Sequence[str] = ()) -> None:
+def check_words(policy: Policy, samples: Sequence[Sample], targets: Sequence[str] = ()) -> None:
     """Refuses words that the policy would read as something else than words.
 
     In an indication `<|image_pad|>` has no image to stand for, in a report `<|im_end|>` ends it.
 
     Args:
-        policy: whose tokens, instruction and words around a context.
+        policy: whose tokens and instruction.
         samples: whose context is to be in prompts.
-        targets: completions to be imitated, if any.
+        targets: the completion to be imitated of each, if they are.
 
     Raises:
         ConfigError: the instruction spells a control token.
-        DataError: a sample's context or a target does.
+        DataError: a sample's context or target does.
     """
     pattern = _pattern(policy)
     if found := pattern.search(policy.instruction):
         raise ConfigError(f"the instruction holds the control token {found.group()}; take it out")
-    for sample in samples:
-        for kind, text in sample.context.items():
-            if found := pattern.search(text):
-                raise DataError(
-                    f"sample {sample.id}: its {kind} holds the control token {found.group()}; "
-                    "take it out"
-                )
-    for target in targets:
-        if found := pattern.search(target):
+    texts = (
+        *((sample, kind, text) for sample in samples for kind, text in sample.context.items()),
+        *zip(samples, repeat("reference"), targets, strict=False),
+    )
+    for sample, kind, text in texts:
+        if found := pattern.search(text):
             raise DataError(
-                f"a reference holds the control token {found.group()}; take it out: "
-                f"{' '.join(target.split())[:80]}"
+                f"sample {sample.id}: its {kind} holds the control token {found.group()}; "
+                "take it out"
             )
 
 
 def _pattern(policy: Policy) -> re.Pattern[str]:
     tokenizer = policy.processor.tokenizer
     control = sorted({*tokenizer.all_special_ids, *policy.forbidden_tokens()})
-    return re.compile("|".join(map(re.escape, tokenizer.convert_ids_to_tokens(control))))
+    tokens = [token for token in tokenizer.convert_ids_to_tokens(control) if token]
+    return re.compile("|".join(map(re.escape, tokens)))
