@@ -218,7 +218,7 @@ def engine_settings(key: str, given: Any) -> Mapping[str, Any]:
     Raises:
         ConfigError: there is no such file, or no table in it.
     """
-    found = given or {}
+    found: Any = given or {}
     if isinstance(given, str) and given:
         try:
             found = json.loads(Path(given).expanduser().read_text("utf-8"))
