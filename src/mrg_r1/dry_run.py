@@ -15,6 +15,7 @@ from typing import Any
 from mrg_r1.completion import render
 from mrg_r1.config import LabelerRecipe, PolicyRecipe, Recipe
 from mrg_r1.data import phantom
+from mrg_r1.data.context import prompts_of
 from mrg_r1.data.images import read_image
 from mrg_r1.data.study import Sample
 from mrg_r1.errors import ConfigError
@@ -28,7 +29,7 @@ from mrg_r1.policy.writing import conversation
 from mrg_r1.recipe_rewards import make_rewards, the_labeler
 from mrg_r1.rewards.total import TOTAL, TotalReward
 from mrg_r1.trainers.processes import processes
-from mrg_r1.trainers.splits import prompts, split_samples
+from mrg_r1.trainers.splits import split_samples
 
 _SHOWN = 3
 
@@ -56,7 +57,7 @@ def details(recipe: Recipe, samples: Sequence[Sample]) -> list[str]:
 
 
 def _examples(recipe: Recipe, samples: Sequence[Sample]) -> Iterator[str]:
-    yield from _prompt(recipe.policy, samples, prompts(recipe, samples))
+    yield from _prompt(recipe.policy, samples, prompts_of(recipe.policy.instruction, samples))
     yield from _rewards(recipe, samples)
 
 

@@ -24,7 +24,7 @@ from trl.trainer.sft_trainer import SFTTrainer
 
 from mrg_r1.audit import write_audit
 from mrg_r1.config import LabelerRecipe, PolicyRecipe, Recipe
-from mrg_r1.data.context import prompt_of, words_of
+from mrg_r1.data.context import prompt_of, prompts_of, words_of
 from mrg_r1.data.images import check_images
 from mrg_r1.data.repeats import repeats
 from mrg_r1.data.study import Sample
@@ -62,7 +62,6 @@ from mrg_r1.trainers.sharing import trainer_for
 from mrg_r1.trainers.splits import (
     lacking,
     load_samples,
-    prompts,
     read_studies,
     split_samples,
 )
@@ -197,7 +196,8 @@ def supervised_start(
     targets = supervised_targets(samples, labels, policy.think)
     with main_first():
         if policy.tiny and not base.exists():
-            tiny = build_tiny([*targets, *prompts(recipe, samples)], policy.tiny, seed=recipe.seed)
+            asked = prompts_of(policy.instruction, samples)
+            tiny = build_tiny([*targets, *asked], policy.tiny, seed=recipe.seed)
             if policy.warmup:
                 with progress("vision warm-up", "steps") as report:
                     report(0, policy.warmup.steps)

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Literal, get_args
 
-from mrg_r1.data.study import Prior, Study
+from mrg_r1.data.study import Prior, Sample, Study
 
 Context = Literal["indication", "prior-report", "prior-images"]
 KINDS: tuple[Context, ...] = get_args(Context)
@@ -46,6 +46,11 @@ def prompt_of(instruction: str, words: Mapping[str, str], context: Mapping[str, 
         if kind in context
     )
     return "\n".join([instruction, *given])
+
+
+def prompts_of(instruction: str, samples: Iterable[Sample]) -> list[str]:
+    """The words of each sample's prompt, as a policy is trained on them."""
+    return [prompt_of(instruction, WORDS, sample.context) for sample in samples]
 
 
 def context_of(study: Study, kinds: Iterable[Context], prior_images: int) -> dict[str, str]:

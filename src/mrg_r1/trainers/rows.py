@@ -9,7 +9,7 @@ from typing import Any
 from datasets import Dataset
 
 from mrg_r1.completion import render
-from mrg_r1.data.context import WORDS, prompt_of
+from mrg_r1.data.context import prompts_of
 from mrg_r1.data.images import read_image
 from mrg_r1.data.study import Sample
 from mrg_r1.findings import Labels, Status
@@ -24,7 +24,7 @@ def rows(
     rewards receive by name; with `targets`, also `completion`, the text SFT imitates. A prompt
     is the instruction and the sample's context.
     """
-    prompts = [prompt_of(instruction, WORDS, sample.context) for sample in samples]
+    prompts = prompts_of(instruction, samples)
     columns: dict[str, Any] = {
         "id": [sample.id for sample in samples],
         "prompt": [[{"role": "user", "content": prompt}] for prompt in prompts],

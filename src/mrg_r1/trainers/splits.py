@@ -6,9 +6,8 @@ import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from mrg_r1.config import DataRecipe, Recipe
+from mrg_r1.config import DataRecipe
 from mrg_r1.data import phantom
-from mrg_r1.data.context import prompt_of, words_of
 from mrg_r1.data.images import check_images
 from mrg_r1.data.samples import samples, without_context
 from mrg_r1.data.sources import load
@@ -80,12 +79,6 @@ def split_samples(
             split,
             *samples(chosen, section=data.section, views=data.views, context=data.context),
         )
-
-
-def prompts(recipe: Recipe, samples: Sequence[Sample]) -> list[str]:
-    """The words of each sample's prompt."""
-    words = words_of(recipe.data.context)
-    return [prompt_of(recipe.policy.instruction, words, sample.context) for sample in samples]
 
 
 def _drawn(data: DataRecipe, folder: Path, seed: int) -> Studies:
